@@ -1,0 +1,24 @@
+"""The router of the app: page settings and navigation.  Start it with ``streamlit run app.py``."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import streamlit as st
+
+from obd.ui import router, state, theme
+
+ICON = Path(__file__).parent / "assets" / "icon.svg"  # a named icon would be fetched from the network
+
+
+def main() -> None:
+    logging.basicConfig(format="%(levelname)s %(name)s: %(message)s")
+    st.set_page_config(page_title="OBD studio", page_icon=str(ICON), layout="wide")
+    st.html(theme.CSS)
+    st.session_state["routed"] = True
+    state.job_queue()  # runs left over by a killed process are marked before any page reads them
+    router.navigation().run()
+
+
+main()

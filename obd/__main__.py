@@ -1,0 +1,371 @@
+"""``python -m obd``: every capability without the app.
+
+Progress goes to stderr; with ``--json`` exactly one JSON object goes to stdout.  Exit status: 0 success, 2 usage or
+input error (one line on stderr), 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import logging
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NoReturn
+
+from obd.config import DEFAULT_DATASET, OBJECTIVES, PRESETS, DistillConfig, Option, options, preset
+from obd.errors import Cancelled, ObdError
+
+Output = dict[str, Any]
+
+
+class Interrupt:
+    """Turns Ctrl-C into an orderly stop: the first one sets the event, a second one ends at once."""
+
+    def __init__(self) -> None:
+        self.event = threading.Event()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, self._handle)
+
+    def _handle(self, _number: int, _frame: object) -> None:
+        if self.event.is_set():
+            raise KeyboardInterrupt
+        self.event.set()
+        say("Stopping after the current step ...")
+
+    def __call__(self) -> bool:
+        return self.event.is_set()
+
+
+def say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+class ProgressLine:
+    """A line on stderr that is rewritten in a terminal and printed every few seconds elsewhere."""
+
+    def __init__(self, title: str) -> None:
+        self.title, self.last = title, 0.0
+        self.every = 0.2 if sys.stderr.isatty() else 5.0
+
+    def __call__(self, fraction: float, detail: str = "") -> None:
+        now = time.monotonic()
+        if now - self.last < self.every and fraction < 1:
+            return
+        self.last = now
+        end = "\r" if sys.stderr.isatty() and fraction < 1 else "\n"
+        print(f"{self.title}: {100 * fraction:5.1f} % {detail}", end=end, file=sys.stderr, flush=True)
+
+
+# -- commands ------------------------------------------------------------------------------------------------
+
+
+def datasets(arguments: argparse.Namespace, stop: Interrupt) -> Output:
+    from obd.data.catalog import REMOTE_NOTE, list_datasets
+
+    rows = [dataclasses.asdict(info) for info in list_datasets()]
+    if not arguments.json:
+        for row in rows:
+            state = "ready" if row["available"] else "collected on first use"
+            print(f"{row['id']:44} {row['env_id']:16} {state:24} {row['title']}")
+        say(REMOTE_NOTE)
+    return {"datasets": rows}
+
+
+def collect(arguments: argparse.Namespace, stop: Interrupt) -> Output:
+    from obd.data.catalog import collect as build
+
+    start = time.monotonic()
+    dataset = build(
+        arguments.id,
+        seed=arguments.seed,
+        on_progress=ProgressLine(f"Collecting {arguments.id}"),
+        should_stop=stop,
+        workers=arguments.workers,
+    )
+    returns = dataset.normalized(dataset.episode_returns)
+    return {
+        "id": dataset.id,
+        "transitions": len(dataset),
+        "episodes": len(returns),
+        "normalized_return_mean": round(float(returns.mean()), 2),
+        "normalized_return_max": round(float(returns.max()), 2),
+        "content_hash": dataset.content_hash,
+        "seconds": round(time.monotonic() - start, 1),
+    }
+
+
+def teach(arguments: argparse.Namespace, stop: Interrupt) -> Output:
+    from obd.evaluation import evaluate as score
+    from obd.teachers import ALGORITHMS, CONFIGS
+    from obd.teachers.teacher import save_teacher
+
+    if arguments.algorithm not in ALGORITHMS:
+        raise ObdError(f"Unknown algorithm {arguments.algorithm!r}; known are {', '.join(ALGORITHMS)}.")
+    if not arguments.out.parent.is_dir():
+        raise ObdError(f"The folder {arguments.out.parent} does not exist; create it first.")
+    config_type = CONFIGS[arguments.algorithm]
+    config = config_type(**chosen(arguments, config_type))
+    dataset = open_dataset(arguments.dataset, stop)
+    line = ProgressLine("Training the teacher")
+
+    def on_progress(step: int, metrics: dict[str, float]) -> None:
+        detail = " ".join(f"{name} {value:.4g}" for name, value in metrics.items() if name != "fraction")
+        line(metrics.get("fraction", 0.0), f"update {step} {detail}")
+
+    start = time.monotonic()
+    teacher = ALGORITHMS[arguments.algorithm](dataset, config, on_progress, stop)
+    seconds = time.monotonic() - start
+    save_teacher(arguments.out, teacher)
+    result = score(dataset.env_id, [teacher.to_policy()], dataset.reference_returns, episodes=10, should_stop=stop)
+    return {
+        "out": str(arguments.out),
+        "dataset": dataset.id,
+        "algorithm": arguments.algorithm,
+        "seconds": round(seconds, 1),
+        "normalized_return_mean": round(result.normalized_return_mean, 2),
+        "dataset_normalized_return_mean": round(float(dataset.normalized(dataset.episode_returns).mean()), 2),
+        "episodes": 10,
+    }
+
+
+def distill(arguments: argparse.Namespace, stop: Interrupt) -> Output:
+    from obd.runs.store import create_run
+
+    values = chosen(arguments, DistillConfig)
+    if arguments.steps is not None:
+        values["seconds"] = None
+    config = preset(values.pop("preset", "default"), **values)
+    open_dataset(config.dataset, stop)
+    return execute(create_run(config, path=arguments.out), stop)
+
+
+def resume(arguments: argparse.Namespace, stop: Interrupt) -> Output:
+    from obd.runs.store import ACTIVE_STATES, alive, open_run
+
+    run = open_run(arguments.run_dir)
+    status = run.status()
+    if status["state"] == "finished":
+        raise ObdError(f"{run.id} is complete; start a new run to go further.")
+    if status["state"] in ACTIVE_STATES and alive(status):
+        raise ObdError(f"{run.id} is active in another process; wait for it or stop it there.")
+    return execute(run, stop)
+
+
+def execute(run: Any, stop: Interrupt) -> Output:
+    """Carry out one run with a progress line and describe its result."""
+    from obd.runs.execute import GroupExecution
+
+    line, over = ProgressLine(f"Distilling {run.config.objective}"), threading.Event()
+
+    def watch() -> None:
+        while not over.wait(0.2):
+            status = run.status()
+            if status["state"] == "running" and status["step"]:
+                pace = status["step"] / max(status["seconds"], 1e-9)
+                line(
+                    min(status["step"] / status["outer_steps"], 0.999),
+                    f"step {status['step']} of {status['outer_steps']}, loss {status['loss']:.4f}, {pace:.1f} steps/s",
+                )
+
+    watcher = threading.Thread(target=watch, daemon=True)
+    watcher.start()
+    try:
+        GroupExecution([run], live=False, final=False)(stop)
+    finally:
+        over.set()
+        watcher.join()
+    status = run.status()
+    if status["state"] == "failed":
+        raise ObdError(status["message"])
+    if stop():
+        run.write_status(state="interrupted", message="Stopped from the keyboard; resume it with python -m obd resume.")
+        raise Cancelled
+    config = run.config
+    return {
+        "run_dir": str(run.path),
+        "dataset": config.dataset,
+        "objective": config.objective,
+        "size": config.size,
+        "seed": config.seed,
+        "outer_steps": status["step"],
+        "seconds": round(status["seconds"], 2),
+        "outer_steps_per_second": round(status["step"] / max(status["seconds"], 1e-9), 3),
+        "final_loss": status["loss"],
+        "initial_loss": status["initial_loss"],
+    }
+
+
+def evaluate(arguments: argparse.Namespace, stop: Interrupt) -> Output:
+    from obd.evaluation import evaluate as score
+    from obd.policy import EnsemblePolicy
+    from obd.runs.execute import EVALUATION_SEED
+    from obd.runs.store import open_run
+    from obd.students import train_other_students
+
+    run = open_run(arguments.run_dir)
+    distilled = run.distilled()
+    reference, env_id = reference_of(run.config.dataset, distilled.card, stop)
+    start = time.monotonic()
+    policies = train_other_students(
+        distilled,
+        arguments.students,
+        EVALUATION_SEED + arguments.seed,
+        architecture=arguments.architecture,
+        optimizer=arguments.optimizer,
+    )
+    keywords: dict[str, Any] = {"episodes": arguments.episodes, "seed": EVALUATION_SEED + arguments.seed}
+    result = score(env_id, policies, reference, on_progress=ProgressLine("Students"), should_stop=stop, **keywords)
+    output = result.to_dict() | {"student_steps": distilled.recipe.inner_steps}
+    if arguments.ensemble:
+        line = ProgressLine("Ensemble")
+        together = score(
+            env_id, [EnsemblePolicy(tuple(policies))], reference, on_progress=line, should_stop=stop, **keywords
+        )
+        output["ensemble_normalized_return_mean"] = together.normalized_return_mean
+    output["seconds"] = round(time.monotonic() - start, 2)
+    return output
+
+
+def bench(arguments: argparse.Namespace, stop: Interrupt) -> Output:
+    import importlib
+
+    module = importlib.import_module(f"obd.bench.{BENCHMARKS[arguments.name]}")
+    result: Output = module.run(quick=arguments.quick, say=say, should_stop=stop)
+    return result
+
+
+BENCHMARKS = {"engine": "engine", "baselines": "baselines", "returns": "returns", "showcase": "showcase"}
+
+
+# -- shared --------------------------------------------------------------------------------------------------
+
+
+def open_dataset(dataset_id: str, stop: Interrupt) -> Any:
+    from obd.data.catalog import load_dataset
+
+    return load_dataset(dataset_id, on_progress=ProgressLine(f"Opening {dataset_id}"), should_stop=stop)
+
+
+def reference_of(dataset_id: str, card: Output, stop: Interrupt) -> tuple[tuple[float, float] | None, str]:
+    """Reference returns and environment of a distilled set, from the catalogue without opening the dataset."""
+    from obd.data.catalog import list_datasets
+
+    for info in list_datasets():
+        if info.id == dataset_id:
+            return info.reference_returns, info.env_id
+    return None, str(card["env_id"])
+
+
+def chosen(arguments: argparse.Namespace, config_type: type) -> Output:
+    """The settings given on the command line."""
+    return {name: value for name in options(config_type) if (value := getattr(arguments, name, None)) is not None}
+
+
+def add_options(parser: argparse.ArgumentParser, config_type: Any, skip: set[str]) -> None:
+    """One flag per setting, described as in the app; without the flag the default (or the preset) holds."""
+    for field in dataclasses.fields(config_type):
+        described: Option = field.metadata["option"]
+        if field.name in skip:
+            continue
+        flag = "--" + field.name.replace("_", "-")
+        text = f"{described.help} (default: {field.default})".replace("%", "%%")
+        if isinstance(field.default, bool):
+            parser.add_argument(flag, action=argparse.BooleanOptionalAction, default=None, help=text)
+            continue
+        kind: Callable[[str], Any] = str
+        if described.low is not None:
+            kind = int if "int" in str(field.type) else float
+        parser.add_argument(flag, type=kind, choices=described.choices, default=None, help=text)
+
+
+class Parser(argparse.ArgumentParser):
+    """Errors in one line."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: {message}; see {self.prog} --help\n")
+
+
+def positive(text: str) -> int:
+    value = int(text)
+    if not 1 <= value <= 10_000:
+        raise argparse.ArgumentTypeError("must lie between 1 and 10000")
+    return value
+
+
+def build_parser() -> argparse.ArgumentParser:
+    parser = Parser(prog="python -m obd", description="Offline behaviour distillation from the command line.")
+    commands = parser.add_subparsers(dest="command", required=True, parser_class=Parser)
+
+    def command(name: str, function: Callable[[argparse.Namespace, Interrupt], Output], text: str) -> Parser:
+        sub: Parser = commands.add_parser(name, help=text, description=text)
+        sub.set_defaults(function=function)
+        sub.add_argument("--json", action="store_true", help="print one JSON object to stdout")
+        return sub
+
+    command("datasets", datasets, "list what can be opened")
+
+    sub = command("collect", collect, "build a built-in dataset from the shipped behaviour policies")
+    sub.add_argument("id")
+    sub.add_argument("--seed", type=int, default=0)
+    sub.add_argument("--workers", type=positive, default=None, help="processes (default: one per core)")
+
+    from obd.teachers.td3_bc import TD3BCConfig
+
+    sub = command("teach", teach, "train a near-expert offline, from one dataset only")
+    sub.add_argument("--dataset", default=DEFAULT_DATASET)
+    sub.add_argument("--algorithm", default="td3_bc")
+    sub.add_argument("--out", type=Path, required=True)
+    add_options(sub, TD3BCConfig, skip=set())
+
+    sub = command("distill", distill, "distil a dataset into synthetic state-action pairs")
+    sub.add_argument("--out", type=Path, required=True, metavar="RUN_DIR")
+    sub.add_argument("--preset", choices=tuple(PRESETS), default=None, help="named settings that flags then change")
+    sub.add_argument("--objective", choices=OBJECTIVES, required=True)
+    add_options(sub, DistillConfig, skip={"objective", "preset"})
+
+    sub = command("resume", resume, "continue a stopped or interrupted run")
+    sub.add_argument("run_dir", type=Path)
+
+    sub = command("evaluate", evaluate, "train students on a distilled set and measure their returns")
+    sub.add_argument("run_dir", type=Path)
+    sub.add_argument("--students", type=positive, default=10)
+    sub.add_argument("--episodes", type=positive, default=10)
+    sub.add_argument("--seed", type=int, default=0)
+    sub.add_argument("--ensemble", action="store_true", help="also measure the students' mean action")
+    sub.add_argument("--architecture", default="recipe", help="recipe, mlp2 ... mlp6, residual")
+    sub.add_argument("--optimizer", default="recipe", help="recipe, sgd, sgdm, adam, adamw")
+
+    sub = command("bench", bench, "measure and print a benchmark")
+    sub.add_argument("name", choices=tuple(BENCHMARKS))
+    sub.add_argument("--quick", action="store_true", help="a short version for a first look")
+    return parser
+
+
+def main(argv: list[str] | None = None) -> int:
+    arguments = build_parser().parse_args(argv)
+    logging.basicConfig(level=logging.WARNING, format="%(message)s")
+    stop = Interrupt()
+    try:
+        output = arguments.function(arguments, stop)
+    except ObdError as error:
+        say(f"python -m obd {arguments.command}: {error}")
+        return 2
+    except (Cancelled, KeyboardInterrupt):
+        say("Interrupted; a run can be continued with python -m obd resume RUN_DIR.")
+        return 130
+    if arguments.json:
+        print(json.dumps(output, allow_nan=False))
+    elif arguments.command != "datasets":
+        for name, value in output.items():
+            print(f"{name}: {value}")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

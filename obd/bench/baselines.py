@@ -1,0 +1,92 @@
+"""Returns that every distilled set is compared with: random selection, BC on the whole dataset, the teacher.
+
+Written to ``assets/benchmarks/baselines.json``, which the app shows.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from obd.config import DEFAULT_DATASET, DistillConfig, dumps
+from obd.data.catalog import load_dataset
+from obd.data.dataset import OfflineDataset
+from obd.evaluation import Returns, rollout_returns, summarize
+from obd.events import ShouldStop
+from obd.paths import assets_dir
+from obd.policy import Policy
+from obd.runs.execute import EVALUATION_SEED
+from obd.runs.store import write_atomic
+from obd.students import random_selection, train_other_students
+from obd.teachers.behaviour_cloning import BCConfig, clone_behaviour
+from obd.teachers.teacher import load_teacher, shipped_teacher_path
+
+SIZES = (256,)
+SEEDS, STUDENTS, EPISODES = 3, 10, 3
+# Random selection gets the better of these: the recipe a distillation starts from, or far longer training with Adam.
+SELECTION_RECIPES = (("recipe", 40), ("recipe", 400), ("adam", 400), ("adam", 2000))
+
+
+def run(*, quick: bool, say: Callable[[str], None], should_stop: ShouldStop) -> dict[str, Any]:
+    """Measure the baselines of the built-in dataset and store them."""
+    dataset = load_dataset(DEFAULT_DATASET)
+    seeds = 1 if quick else SEEDS
+    result: dict[str, Any] = {
+        "command": "python -m obd bench baselines",
+        "dataset": dataset.id,
+        "dataset_hash": dataset.content_hash,
+        "dataset_normalized_return_mean": float(dataset.normalized(dataset.episode_returns).mean()),
+        "dataset_normalized_return_max": float(dataset.normalized(dataset.episode_returns).max()),
+    }
+    teacher = load_teacher(shipped_teacher_path(dataset.id))
+    result["teacher"] = measured([[teacher.to_policy()]], dataset, 10, should_stop)
+    say(f"teacher: {result['teacher']}")
+    for size in SIZES:
+        result[f"random_selection_{size}"] = best_selection(dataset, size, seeds, say, should_stop)
+    cloned = []
+    for seed in range(seeds):
+        outcome = clone_behaviour(dataset, BCConfig(seed=seed, steps=2_000 if quick else 100_000), None, should_stop)
+        say(f"whole BC, seed {seed}: best step {outcome.best_step}, validation loss {outcome.best_loss:.4f}")
+        cloned.append(outcome.policy)
+    result["whole_bc"] = measured([cloned], dataset, 10, should_stop)
+    say(f"whole BC: {result['whole_bc']}")
+    if not quick:
+        path = assets_dir() / "benchmarks" / "baselines.json"
+        path.parent.mkdir(exist_ok=True)
+        known = json.loads(path.read_text()) if path.exists() else {}
+        write_atomic(path, dumps(known | {dataset.id: result}))
+    return result
+
+
+def measured(
+    groups: list[list[Policy]] | list[list[Any]], dataset: OfflineDataset, episodes: int, should_stop: ShouldStop
+) -> dict[str, Any]:
+    """One score over the policies of all groups (seeds)."""
+    start = time.perf_counter()
+    returns: list[Returns] = [
+        rollout_returns(dataset.env_id, group, episodes, EVALUATION_SEED + seed, should_stop=should_stop)
+        for seed, group in enumerate(groups)
+    ]
+    score = summarize(np.concatenate(returns), dataset.reference_returns, round(time.perf_counter() - start, 2))
+    return score.to_dict()
+
+
+def best_selection(
+    dataset: OfflineDataset, size: int, seeds: int, say: Callable[[str], None], should_stop: ShouldStop
+) -> dict[str, Any]:
+    """Random selection with the training recipe that serves it best."""
+    scores = []
+    for optimizer, steps in SELECTION_RECIPES:
+        config = DistillConfig(dataset=dataset.id, size=size, inner_steps=steps)
+        groups = [
+            train_other_students(random_selection(dataset, config, seed), STUDENTS, seed, optimizer=optimizer)
+            for seed in range(seeds)
+        ]
+        score = measured(groups, dataset, EPISODES, should_stop) | {"optimizer": optimizer, "inner_steps": steps}
+        say(f"random selection of {size}, {optimizer} x {steps}: {score}")
+        scores.append(score)
+    return max(scores, key=lambda score: float(score["normalized_return_mean"]))

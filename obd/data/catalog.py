@@ -1,0 +1,210 @@
+"""The datasets that can be opened: built-in ones, collected on first use, and local Minari datasets."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections import defaultdict
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from obd import paths
+from obd.data.behaviour import load_behaviour
+from obd.data.dataset import OfflineDataset
+from obd.data.identifiers import check_id, is_local, local_datasets
+from obd.data.reference import reference_returns
+from obd.errors import Cancelled, ObdError
+from obd.events import ShouldStop
+
+REMOTE_NOTE = (
+    "Datasets on Minari's server are not listed: that needs the package huggingface_hub and a network connection. "
+    "`minari download mujoco/halfcheetah/medium-v0` makes one of them local."
+)
+
+
+@dataclass(frozen=True)
+class Source:
+    """A behaviour file in ``assets/behaviour`` and the part of the transitions it plays."""
+
+    file: str
+    snapshots: Literal["all", "last"]
+    part: float = 1.0
+
+
+@dataclass(frozen=True)
+class BuiltinDataset:
+    """How a built-in dataset is collected."""
+
+    env_id: str
+    title: str
+    description: str
+    sources: tuple[Source, ...]
+    transitions: int = 200_000
+    algorithm: str = "SAC"
+
+
+@dataclass(frozen=True)
+class DatasetInfo:
+    """One line of the catalogue; a built-in set that is not ``available`` is collected when it is opened."""
+
+    id: str
+    env_id: str
+    title: str
+    description: str
+    builtin: bool
+    available: bool
+    reference_returns: tuple[float, float] | None
+
+
+BUILTIN: dict[str, BuiltinDataset] = {
+    "obd/halfcheetah/medium-replay-v0": BuiltinDataset(
+        env_id="HalfCheetah-v5",
+        title="HalfCheetah, medium replay",
+        description=(
+            "Made like D4RL's medium-replay sets: a soft actor-critic agent on its way from random actions to a "
+            "medium level; its snapshots play equal shares with exploration noise."
+        ),
+        sources=(Source("halfcheetah.safetensors", "all"),),
+    ),
+}
+
+_locks: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
+LOCK_POLL_SECONDS = 0.2
+
+
+def list_datasets() -> list[DatasetInfo]:
+    """Built-in datasets first, then the other local Minari datasets, by id.  See ``REMOTE_NOTE`` for remote ones."""
+    local = dict(local_datasets())
+    infos = [
+        DatasetInfo(
+            dataset_id,
+            row.env_id,
+            row.title,
+            row.description,
+            builtin=True,
+            available=dataset_id in local,
+            reference_returns=reference_returns(row.env_id),
+        )
+        for dataset_id, row in BUILTIN.items()
+    ]
+    return infos + [_local_info(dataset_id, local[dataset_id]) for dataset_id in sorted(set(local) - set(BUILTIN))]
+
+
+def load_dataset(
+    dataset_id: str,
+    *,
+    on_progress: Callable[[float], None] | None = None,
+    should_stop: ShouldStop | None = None,
+) -> OfflineDataset:
+    """Open a local dataset; a built-in one that is missing is collected first (well under a minute on two cores).
+
+    Raises:
+        ObdError: the id is invalid or unknown, or the data cannot be used.
+        Cancelled: ``should_stop()`` returned true.
+    """
+    from obd.data.minari_store import load_minari  # imports Minari, a second that listing should not cost
+
+    if check_id(dataset_id) in BUILTIN and not is_local(dataset_id):
+        with _locked(dataset_id, should_stop):
+            if not is_local(dataset_id):  # another thread may have collected it meanwhile
+                _collect(dataset_id, 0, None, None, False, on_progress, should_stop)
+        on_progress = None  # reading is a second; the bar must not jump back
+    if not is_local(dataset_id):
+        raise ObdError(f"Unknown dataset {dataset_id!r}; `python -m obd datasets` lists what can be opened.")
+    return load_minari(dataset_id, on_progress=on_progress, should_stop=should_stop)
+
+
+def collect(
+    dataset_id: str,
+    *,
+    seed: int = 0,
+    on_progress: Callable[[float], None] | None = None,
+    should_stop: ShouldStop | None = None,
+    workers: int | None = None,
+    transitions: int | None = None,
+) -> OfflineDataset:
+    """Build a built-in dataset from the shipped behaviour policies, replacing an earlier one of this id.
+
+    The same arguments give the same bytes, whatever ``workers`` (processes, default one per core) is.
+
+    Raises:
+        ObdError: ``dataset_id`` is not built in, or its behaviour file is missing.
+        Cancelled: ``should_stop()`` returned true; an earlier dataset stays as it was.
+    """
+    from obd.data.minari_store import load_minari
+
+    if check_id(dataset_id) not in BUILTIN:
+        raise ObdError(f"{dataset_id!r} is not a built-in dataset; these can be collected: {', '.join(BUILTIN)}.")
+    with _locked(dataset_id, should_stop):
+        _collect(dataset_id, seed, workers, transitions, True, on_progress, should_stop)
+    return load_minari(dataset_id)
+
+
+def _collect(
+    dataset_id: str,
+    seed: int,
+    workers: int | None,
+    transitions: int | None,
+    replace: bool,
+    on_progress: Callable[[float], None] | None,
+    should_stop: ShouldStop | None,
+) -> None:
+    from obd.data.collect import Player, collect_dataset
+    from obd.data.minari_store import save_minari
+
+    row = BUILTIN[dataset_id]
+    players: list[Player] = []
+    files: list[dict[str, Any]] = []
+    for source in row.sources:
+        behaviour = load_behaviour(paths.assets_dir() / "behaviour" / source.file)
+        if behaviour.env_id != row.env_id:
+            raise ObdError(f"The behaviour file {source.file} is for {behaviour.env_id}, not for {row.env_id}.")
+        chosen = behaviour.snapshots if source.snapshots == "all" else behaviour.snapshots[-1:]
+        players += [Player(policy, source.part / len(chosen)) for policy in chosen]
+        files.append({"file": source.file, "sha256": behaviour.sha256, "command": behaviour.command})
+    dataset = collect_dataset(
+        dataset_id,
+        row.env_id,
+        players,
+        transitions=row.transitions if transitions is None else transitions,
+        seed=seed,
+        workers=workers,
+        provenance={
+            "title": row.title,
+            "description": row.description,
+            "behaviour_files": files,
+            "license": "made by this tool; no third-party data",
+        },
+        on_progress=on_progress,
+        should_stop=should_stop,
+    )
+    save_minari(dataset, description=row.description, algorithm=row.algorithm, replace=replace)
+
+
+def _local_info(dataset_id: str, metadata: dict[str, Any]) -> DatasetInfo:
+    try:
+        env_id = str(json.loads(metadata["env_spec"])["id"])
+    except (KeyError, ValueError, TypeError):
+        env_id = ""
+    low, high = metadata.get("ref_min_score"), metadata.get("ref_max_score")
+    reference = reference_returns(env_id)
+    if isinstance(low, int | float) and isinstance(high, int | float):
+        reference = (float(low), float(high))
+    description = str(metadata.get("description") or "")
+    return DatasetInfo(dataset_id, env_id, dataset_id, description, False, True, reference)
+
+
+class _locked:
+    """Hold the lock of a dataset id within this process; waiting can be cancelled."""
+
+    def __init__(self, dataset_id: str, should_stop: ShouldStop | None) -> None:
+        self.lock, self.should_stop = _locks[dataset_id], should_stop
+
+    def __enter__(self) -> None:
+        while not self.lock.acquire(timeout=LOCK_POLL_SECONDS):
+            if self.should_stop is not None and self.should_stop():
+                raise Cancelled
+
+    def __exit__(self, *_error: object) -> None:
+        self.lock.release()

@@ -1,0 +1,152 @@
+"""Train the behaviour agent whose snapshots `obd collect` later replays (development only).
+
+The built-in datasets follow D4RL's recipe (Fu et al., arXiv 2004.07219): they are what a soft actor-critic
+agent (Haarnoja et al., arXiv 1801.01290) produced while it learned.  This command trains such an agent once
+with stable-baselines3, keeps its actor every ``--every`` environment steps and stops at a "medium" level.
+The result is one safetensors file in ``assets/behaviour/``; users never need to run this.
+
+    pip install stable-baselines3
+    python -m obd.data.train_behaviour --env HalfCheetah-v5 --seed 1 --stop-at 48 \
+        --out assets/behaviour/halfcheetah.safetensors
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
+import mujoco
+import numpy as np
+import torch
+from safetensors.torch import save_file
+
+from obd.data.reference import REFERENCE_RETURNS
+
+
+def actor_tensors(policy: Any) -> dict[str, torch.Tensor]:
+    """The linear layers of a stable-baselines3 SAC actor, in order; the last one holds (mean, log_std)."""
+    hidden = [module for module in policy.actor.latent_pi if isinstance(module, torch.nn.Linear)]
+    mu, log_std = policy.actor.mu, policy.actor.log_std
+    layers = [(m.weight, m.bias) for m in hidden]
+    layers.append((torch.cat([mu.weight, log_std.weight]), torch.cat([mu.bias, log_std.bias])))
+    tensors = {}
+    for index, (weight, bias) in enumerate(layers):
+        tensors[f"actor.{index}.weight"] = weight.detach().clone().half()
+        tensors[f"actor.{index}.bias"] = bias.detach().clone().half()
+    return tensors
+
+
+def mean_return(model: Any, env: gym.Env[Any, Any], episodes: int) -> float:
+    """Mean undiscounted return of the deterministic policy."""
+    returns = []
+    for episode in range(episodes):
+        observation, _ = env.reset(seed=10_000 + episode)
+        total, done = 0.0, False
+        while not done:
+            action, _ = model.predict(observation, deterministic=True)
+            observation, reward, terminated, truncated, _ = env.step(action)
+            total += float(reward)
+            done = terminated or truncated
+        returns.append(total)
+    return float(np.mean(returns))
+
+
+def thin(count: int, keep: int) -> list[int]:
+    """Indices of at most ``keep`` snapshots, evenly spread, first and last included."""
+    return sorted({int(round(i)) for i in np.linspace(0, count - 1, min(keep, count))})
+
+
+def save_snapshots(path: Path, snapshots: list[dict[str, Any]], keep: int, metadata: dict[str, str]) -> None:
+    """Write the kept snapshots to ``path`` atomically as half-precision safetensors."""
+    chosen = [snapshots[i] for i in thin(len(snapshots), keep)]
+    tensors = {
+        f"snapshot.{index:02d}.{name}": tensor
+        for index, snapshot in enumerate(chosen)
+        for name, tensor in snapshot["tensors"].items()
+    }
+    metadata = metadata | {
+        "snapshots": json.dumps([{"step": s["step"], "return": round(s["return"], 1)} for s in chosen])
+    }
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_suffix(".tmp")
+    save_file(tensors, temporary, metadata=metadata)
+    os.replace(temporary, path)
+
+
+def main(argv: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m obd.data.train_behaviour", description=__doc__)
+    parser.add_argument("--env", default="HalfCheetah-v5", choices=sorted(REFERENCE_RETURNS))
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--steps", type=int, default=400_000, help="stop here at the latest")
+    parser.add_argument("--stop-at", type=float, default=48.0, help="normalised return (0-100) that ends training")
+    parser.add_argument("--batch-size", type=int, default=128)
+    parser.add_argument("--learning-rate", type=float, default=1e-3)
+    parser.add_argument("--every", type=int, default=5_000, help="environment steps between snapshots")
+    parser.add_argument("--keep", type=int, default=18, help="snapshots kept in the file")
+    parser.add_argument("--out", type=Path, required=True)
+    arguments = parser.parse_args(argv)
+    try:
+        from stable_baselines3 import SAC
+        from stable_baselines3.common.callbacks import BaseCallback
+    except ImportError:
+        print("stable-baselines3 is needed: pip install stable-baselines3", file=sys.stderr)
+        return 2
+
+    torch.set_num_threads(1)
+    mujoco.set_mju_user_warning(lambda _message: None)  # the model warns into MUJOCO_LOG.TXT on every make
+    low, high = REFERENCE_RETURNS[arguments.env]
+    metadata = {
+        "format": "obd-behaviour-1",
+        "env_id": arguments.env,
+        "algorithm": "sac",
+        "actor_head": "tanh_gaussian",
+        "command": "python -m obd.data.train_behaviour "
+        f"--env {arguments.env} --seed {arguments.seed} --stop-at {arguments.stop_at:g} "
+        f"--batch-size {arguments.batch_size} --learning-rate {arguments.learning_rate:g} "
+        f"--every {arguments.every} --keep {arguments.keep}",
+    }
+    snapshots: list[dict[str, Any]] = []
+    start = time.monotonic()
+    evaluation_env = gym.make(arguments.env)
+
+    class Snapshots(BaseCallback):
+        def take(self) -> float:
+            value = mean_return(self.model, evaluation_env, episodes=2)
+            level = 100 * (value - low) / (high - low)
+            snapshots.append(
+                {"step": self.num_timesteps, "return": value, "tensors": actor_tensors(self.model.policy)}
+            )
+            save_snapshots(arguments.out, snapshots, arguments.keep, metadata)
+            elapsed = time.monotonic() - start
+            print(f"{self.num_timesteps:>8} steps {elapsed:6.0f} s  return {value:8.1f}  = {level:5.1f}", flush=True)
+            return level
+
+        def _on_training_start(self) -> None:
+            self.take()
+
+        def _on_step(self) -> bool:
+            if self.num_timesteps % arguments.every:
+                return True
+            return self.take() < arguments.stop_at
+
+    model = SAC(
+        "MlpPolicy",
+        gym.make(arguments.env),
+        seed=arguments.seed,
+        batch_size=arguments.batch_size,
+        learning_rate=arguments.learning_rate,
+        learning_starts=5_000,
+        device="cpu",
+    )
+    model.learn(arguments.steps, callback=Snapshots())
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,343 @@
+"""The outer loop: synthetic pairs and step sizes follow the exact hypergradient of the students' inner training.
+
+On a CPU every replica (a fresh student) is one task of a pool with one worker thread per core and one intra-op
+thread each: torch releases the interpreter lock inside its operations, and the bits of a result do not depend on
+how many cores there are or what else runs.  On a GPU all replicas go through as one batch.
+"""
+
+from __future__ import annotations
+
+import os
+import statistics
+import sys
+import threading
+import time
+from collections import deque
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from obd.config import DistillConfig
+from obd.data.dataset import OfflineDataset
+from obd.engine.distilled import DistilledDataset, Float, Recipe
+from obd.engine.unroll import Shape, Unroll, orthogonal_parameters, outer_loss
+from obd.errors import Cancelled, ObdError
+from obd.events import Checkpoint, Finished, OnEvent, Progress, ShouldStop, Snapshot, Started, ignore
+from obd.objectives import OuterTargets, TargetTeacher, needs_teacher, outer_targets
+
+CLIP_FACTOR, SKIP_FACTOR, NORM_WINDOW = 1.5, 10.0, 101
+CALIBRATION_STEPS = 3
+MEMORY_SHARE = 0.6  # of the machine's memory that the stored unrolls may take
+
+
+def never() -> bool:
+    return False
+
+
+def select_device(name: str) -> torch.device:
+    """``auto`` is CUDA, then MPS, then CPU; ObdError when the named device is absent."""
+    available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    if name == "auto":
+        name = next(key for key, present in available.items() if present)
+    if not available.get(name, False):
+        raise ObdError(f"This machine has no {name} device; choose auto or cpu.")
+    return torch.device(name)
+
+
+def _prepare_worker() -> None:
+    torch.set_num_threads(1)
+    if sys.platform == "linux":  # the page's thread goes first when the user clicks
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 10)
+
+
+@lru_cache(maxsize=1)
+def worker_pool() -> ThreadPoolExecutor:
+    """One worker thread per core, shared by all runs of the process."""
+    return ThreadPoolExecutor(available_cores(), "obd-engine", initializer=_prepare_worker)
+
+
+def available_cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def generator(*key: int) -> torch.Generator:
+    """A generator for (seed, step, replica): drawing needs no state, so a resumed run draws the same."""
+    words = np.random.SeedSequence(key).generate_state(2, np.uint32)
+    return torch.Generator().manual_seed(int(words[0]) << 32 | int(words[1]))
+
+
+@dataclass(frozen=True)
+class RealData:
+    """Normalised states ``[M, obs_dim]`` and their targets on the device."""
+
+    states: Tensor
+    targets: Tensor
+    weights: Tensor | None
+
+    @classmethod
+    def build(cls, dataset: OfflineDataset, outer: OuterTargets, device: torch.device) -> RealData:
+        states = torch.from_numpy(dataset.normalize(dataset.observations))
+        weights = None if outer.weights is None else outer.weights.to(device)
+        return cls(states.to(device), outer.targets.to(device), weights)
+
+
+class Distiller:
+    """The state of one run and how it takes an outer step."""
+
+    def __init__(self, config: DistillConfig, dataset: OfflineDataset, teacher: TargetTeacher | None) -> None:
+        self.config, self.dataset = config, dataset
+        self.device = select_device(config.device)
+        torch.set_float32_matmul_precision(config.precision)  # type: ignore[no-untyped-call]
+        if config.size > len(dataset):
+            raise ObdError(f"The dataset has {len(dataset):,} transitions; choose a size up to that.")
+        together = config.initialisations if self.device.type != "cpu" else 1
+        self.shape = Shape(
+            together,
+            config.size,
+            dataset.observation_dim,
+            dataset.action_dim,
+            (config.hidden_width,) * config.hidden_layers,
+            config.inner_steps,
+        )
+        check_memory(self.shape, config.initialisations // together)
+        self.real = RealData.build(
+            dataset, outer_targets(config.objective, dataset, teacher, config.q_weighting), self.device
+        )
+        self.unrolls = [
+            Unroll(self.shape, momentum=config.inner_momentum, decay=config.step_size_decay, device=self.device)
+            for _ in range(config.initialisations // together)
+        ]
+        self.norms: deque[float] = deque(maxlen=NORM_WINDOW)
+        self._start(teacher)
+
+    def _start(self, teacher: TargetTeacher | None) -> None:
+        """Random real pairs; with a teacher their actions are the teacher's."""
+        config, dataset = self.config, self.dataset
+        chosen = torch.randperm(len(dataset), generator=generator(config.seed, 0)).numpy()[: config.size]
+        actions = torch.from_numpy(dataset.actions[chosen].copy())
+        if config.action_start == "teacher" and needs_teacher(config.objective) and teacher is not None:
+            with torch.no_grad():
+                actions = teacher.act(torch.from_numpy(dataset.observations[chosen])).clone()
+        layers = len(self.shape.widths) - 1
+        self.observations = self.real.states[chosen].clone()
+        self.actions = actions.to(self.device)
+        self.log_rates = torch.full((layers,), float(np.log(config.inner_step_size)), device=self.device)
+        groups = [
+            {"params": [self.observations, self.actions], "lr": config.outer_step_size},
+            {"params": [self.log_rates], "lr": config.step_size_rate},
+        ]
+        if config.outer_optimizer == "adam":
+            self.optimizer: torch.optim.Optimizer = torch.optim.Adam(groups, betas=(config.outer_momentum, 0.999))
+        else:
+            self.optimizer = torch.optim.SGD(groups, lr=0.0, momentum=config.outer_momentum)
+        self.base_rates = [float(group["lr"]) for group in groups]  # type: ignore[arg-type]
+
+    def hypergradient(self, step: int, replica: int) -> tuple[Tensor, list[Tensor]]:
+        """H and its gradients for the students of one unroll, averaged over them."""
+        unroll, real = self.unrolls[replica], self.real
+        source = generator(self.config.seed, 1 + step, replica)
+        replicas = self.shape.replicas
+        start = [(w.to(self.device), b.to(self.device)) for w, b in orthogonal_parameters(self.shape, source)]
+        rows = torch.randint(len(real.states), (replicas, self.config.batch_size), generator=source).to(self.device)
+        final = unroll.train(
+            start,
+            self.observations.expand(replicas, -1, -1),
+            self.actions.expand(replicas, -1, -1),
+            self.log_rates.exp().expand(replicas, -1),
+        )
+        weights = None if real.weights is None else real.weights[rows]
+        loss, gradient = outer_loss(final, real.states[rows], real.targets[rows], weights)
+        return loss.mean(), [g.mean(0) for g in unroll.adjoint(gradient)]
+
+    def step(self, step: int, outer_steps: int) -> tuple[float, float, bool]:
+        """Take outer step ``step``; returns (loss, hypergradient norm, whether the update was skipped)."""
+        if self.device.type == "cpu":
+            tasks = [worker_pool().submit(self.hypergradient, step, r) for r in range(len(self.unrolls))]
+            parts = [task.result() for task in tasks]
+        else:
+            parts = [self.hypergradient(step, 0)]
+        loss = float(torch.stack([part[0] for part in parts]).mean())
+        gradients = [torch.stack(values).mean(0) for values in zip(*(part[1] for part in parts), strict=True)]
+        norm = float(torch.stack([g.norm() for g in gradients[:2]]).norm())
+        scale = self._clip(norm)
+        if scale > 0:
+            parameters = (self.observations, self.actions, self.log_rates)
+            for parameter, gradient in zip(parameters, gradients, strict=True):
+                parameter.grad = gradient.mul_(scale)
+            if not self.config.learn_step_sizes:
+                self.log_rates.grad = None
+            shape = 0.5 * (1 + np.cos(np.pi * step / outer_steps)) if self.config.outer_schedule == "cosine" else 1.0
+            for group, rate in zip(self.optimizer.param_groups, self.base_rates, strict=True):
+                group["lr"] = rate * float(shape)
+            self.optimizer.step()
+        return loss, norm, scale == 0
+
+    def _clip(self, norm: float) -> float:
+        """Factor for the hypergradient; 0 means skip this step."""
+        if not np.isfinite(norm):
+            return 0.0
+        if self.config.clipping == "norm":
+            return min(1.0, self.config.clip_norm / max(norm, 1e-12))
+        typical = statistics.median(self.norms) if self.norms else norm
+        self.norms.append(norm)
+        if norm > SKIP_FACTOR * typical:
+            return 0.0
+        return min(1.0, CLIP_FACTOR * typical / max(norm, 1e-12))
+
+    # -- state -----------------------------------------------------------------------------------------------
+
+    def snapshot(self, step: int) -> Snapshot:
+        observations = self.dataset.denormalize(self.observations.cpu().numpy())
+        rates = self.log_rates.exp().cpu().numpy().copy()
+        return Snapshot(step, observations.astype(np.float32), self.actions.cpu().numpy().copy(), rates)
+
+    def state(self) -> dict[str, Tensor]:
+        """Everything a resumed run needs, as flat tensors."""
+        tensors = {
+            "observations": self.observations,
+            "actions": self.actions,
+            "log_rates": self.log_rates,
+            "norms": torch.tensor(list(self.norms), dtype=torch.float64),
+        }
+        for index, values in self.optimizer.state_dict()["state"].items():
+            tensors |= {f"optimizer.{index}.{key}": value for key, value in values.items() if value is not None}
+        return {name: tensor.detach().clone().cpu() for name, tensor in tensors.items()}
+
+    def load_state(self, tensors: Mapping[str, Tensor]) -> None:
+        """Continue from :meth:`state`; ObdError when it belongs to other settings."""
+        for name in ("observations", "actions", "log_rates"):
+            target = getattr(self, name)
+            if name not in tensors or tensors[name].shape != target.shape:
+                raise ObdError("The checkpoint does not fit the settings of the run; start a new run.")
+            target.copy_(tensors[name])
+        self.norms.clear()
+        self.norms.extend(tensors["norms"].tolist())
+        state: dict[int, dict[str, Tensor]] = {}
+        for name, tensor in tensors.items():
+            if name.startswith("optimizer."):
+                _, index, key = name.split(".")
+                state.setdefault(int(index), {})[key] = tensor
+        self.optimizer.load_state_dict({**self.optimizer.state_dict(), "state": state})
+
+
+def as_distilled(
+    config: DistillConfig, dataset: OfflineDataset, snapshot: Snapshot, card: dict[str, Any]
+) -> DistilledDataset:
+    """The synthetic set at a snapshot, with its normaliser and recipe."""
+    return DistilledDataset(
+        snapshot.observations,
+        snapshot.actions,
+        dataset.observation_mean,
+        dataset.observation_std,
+        recipe(config, snapshot.step_sizes),
+        card,
+    )
+
+
+def recipe(config: DistillConfig, step_sizes: Float) -> Recipe:
+    """The training recipe of a synthetic set distilled with ``config``."""
+    return Recipe(
+        tuple(float(value) for value in step_sizes),
+        config.inner_steps,
+        config.inner_momentum,
+        config.step_size_decay,
+        config.hidden_layers,
+        config.hidden_width,
+    )
+
+
+def check_memory(shape: Shape, copies: int) -> None:
+    """Refuse settings whose stored unroll does not fit, before anything is allocated."""
+    if not hasattr(os, "sysconf") or "SC_PHYS_PAGES" not in os.sysconf_names:
+        return
+    needed, total = shape.bytes() * copies, os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    if needed > MEMORY_SHARE * total:
+        raise ObdError(
+            f"These settings need {needed / 2**30:.0f} GiB of memory and the machine has {total / 2**30:.0f}; "
+            "choose fewer pairs, inner steps, initialisations or a smaller student."
+        )
+
+
+def snapshot_steps(outer_steps: int, count: int) -> list[int]:
+    """Steps at which the set is stored: first, last, and denser at the start where it moves most."""
+    return sorted({round(outer_steps * (i / count) ** 1.5) for i in range(count + 1)})
+
+
+def seconds_per_step(config: DistillConfig, dataset: OfflineDataset, teacher: TargetTeacher | None) -> float:
+    """Time a few outer steps on a throw-away state (the first one warms up and is not counted)."""
+    trial = Distiller(config, dataset, teacher)
+    trial.step(0, 100)
+    start = time.perf_counter()
+    for step in range(1, 1 + CALIBRATION_STEPS):
+        trial.step(step, 100)
+    return (time.perf_counter() - start) / CALIBRATION_STEPS
+
+
+def distill(
+    config: DistillConfig,
+    dataset: OfflineDataset,
+    teacher: TargetTeacher | None = None,
+    *,
+    on_event: OnEvent = ignore,
+    should_stop: ShouldStop = never,
+    checkpoint: Checkpoint | None = None,
+) -> DistilledDataset:
+    """Solve the bi-level problem of Lei et al. 2024 (arXiv 2410.22728, eq. 1).
+
+    Args:
+        config: settings; with a time budget and no step count, a short calibration fixes the count.
+        dataset: the offline data.
+        teacher: near-expert policy and its Q function; not needed for DBC.
+        on_event: called in this thread with Started, Progress, Snapshot, Checkpoint and Finished.
+        should_stop: polled between outer steps; when true, the set as it stands is returned.
+        checkpoint: continue from here; with the same config the result is bit-identical to an unbroken run.
+
+    Raises:
+        ObdError: settings that cannot work (no teacher, too large, no such device).
+        Cancelled: stopped before the first outer step.
+    """
+    torch.set_num_threads(1)
+    began = time.perf_counter()
+    steps = config.steps
+    if steps is None:
+        assert config.seconds is not None
+        per_step = seconds_per_step(config, dataset, teacher)
+        steps = max(1, round((config.seconds - (time.perf_counter() - began)) / per_step))
+    if should_stop():
+        raise Cancelled
+    distiller = Distiller(config, dataset, teacher)
+    first, spent, initial_loss = 0, 0.0, float("nan")
+    if checkpoint is not None:
+        distiller.load_state(checkpoint.tensors)
+        first, spent, initial_loss = checkpoint.step, checkpoint.seconds, checkpoint.initial_loss
+    due = set(snapshot_steps(steps, config.snapshots))
+    on_event(Started(steps, first))
+    if first == 0:
+        on_event(distiller.snapshot(0))
+    step, loss, start = first, initial_loss, time.perf_counter() - spent
+    recent: deque[float] = deque(maxlen=20)
+    while step < steps and not should_stop():
+        loss, norm, skipped = distiller.step(step, steps)
+        step += 1
+        recent.append(loss)
+        initial_loss = loss if step == 1 else initial_loss
+        seconds = time.perf_counter() - start
+        rates = tuple(distiller.log_rates.exp().tolist())
+        on_event(Progress(step, steps, loss, norm, rates, seconds, skipped))
+        if step in due:
+            on_event(distiller.snapshot(step))
+            on_event(Checkpoint(step, distiller.state(), seconds, initial_loss))
+    seconds = time.perf_counter() - start
+    last = distiller.snapshot(step)
+    if step not in due:
+        on_event(last)
+        on_event(Checkpoint(step, distiller.state(), seconds, initial_loss))
+    final = statistics.fmean(recent) if recent else loss
+    on_event(Finished(step, steps, seconds, initial_loss, final))
+    return as_distilled(config, dataset, last, {"outer_steps": step, "seconds": round(seconds, 2)})

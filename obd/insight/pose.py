@@ -1,0 +1,78 @@
+"""From an observation back to the robot's pose: generalised positions and velocities of MuJoCo.
+
+The observation of these environments is the positions without the root's x (which the reward does not depend on),
+followed by the velocities.  See the ``_get_obs`` of each environment in Gymnasium (``gymnasium/envs/mujoco``).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from obd.errors import ObdError
+
+Float = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class ObservationLayout:
+    """``observation = concat(qpos[hidden:], clip(qvel))``.
+
+    Attributes:
+        positions, velocities: lengths of ``qpos`` and ``qvel``.
+        hidden: leading entries of ``qpos`` that the observation leaves out.
+        velocity_clip: bound of the velocities in the observation, or None.  Beyond it the true one is lost.
+    """
+
+    positions: int
+    velocities: int
+    hidden: int = 1
+    velocity_clip: float | None = None
+
+    @property
+    def observation_dim(self) -> int:
+        return self.positions - self.hidden + self.velocities
+
+
+LAYOUTS: dict[str, ObservationLayout] = {
+    "HalfCheetah-v5": ObservationLayout(positions=9, velocities=9),
+    "Hopper-v5": ObservationLayout(positions=6, velocities=6, velocity_clip=10.0),
+    "Walker2d-v5": ObservationLayout(positions=9, velocities=9, velocity_clip=10.0),
+}
+
+
+def supports_pose(env_id: str) -> bool:
+    """Whether :func:`state_from_observation` knows the environment."""
+    return env_id in LAYOUTS
+
+
+def state_from_observation(env_id: str, observations: NDArray[np.floating[Any]]) -> tuple[Float, Float]:
+    """Invert the observation.
+
+    Args:
+        env_id: Gymnasium environment.
+        observations: raw units, ``[..., obs_dim]``.
+
+    Returns:
+        ``qpos [..., nq]`` with the root's x at 0 and ``qvel [..., nv]``; angles in radians, seconds and metres.
+
+    Raises:
+        ObdError: the environment is unknown, the width is wrong, or an entry is not finite.
+    """
+    layout = LAYOUTS.get(env_id)
+    if layout is None:
+        raise ObdError(f"Poses of {env_id} cannot be drawn; use one of {', '.join(LAYOUTS)}.")
+    values = np.asarray(observations, dtype=np.float64)
+    if values.ndim == 0 or values.shape[-1] != layout.observation_dim:
+        raise ObdError(
+            f"An observation of {env_id} has {layout.observation_dim} numbers, not "
+            f"{values.shape[-1] if values.ndim else 1}; choose the data set's own environment."
+        )
+    if not np.isfinite(values).all():
+        raise ObdError("An observation holds NaN or infinity, so it has no pose; distil or import it again.")
+    seen = layout.positions - layout.hidden
+    root = np.zeros((*values.shape[:-1], layout.hidden))
+    return np.concatenate([root, values[..., :seen]], axis=-1), values[..., seen:].copy()

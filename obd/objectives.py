@@ -1,0 +1,89 @@
+"""What the outer loop asks of the student: a target action and a weight for every real state.
+
+Every objective of Lei et al. 2024 (arXiv 2410.22728) is a weighted squared error over the offline states,
+
+    H(pi) = E_{(s,a) ~ D_off} w(s) || pi(s) - y(s) ||^2,
+
+and differs in the target y and the weight w only:
+
+    DBC      y = a,       w = 1                 (eq. 3, data-based)
+    PBC      y = pi*(s),  w = 1                 (eq. 4, policy-based)
+    Av-PBC   y = pi*(s),  w = q*(s, pi*(s))     (eq. 8, action-value weighted)
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from obd.config import OBJECTIVES
+from obd.data.dataset import OfflineDataset
+from obd.errors import ObdError
+
+PAPER_BETA = 0.02  # published scale of the raw action values
+SHIFT_QUANTILE = 0.01
+SHIFT_FLOOR = 0.1
+
+
+class TargetTeacher(Protocol):
+    """The near-expert as the objectives see it."""
+
+    def act(self, observations: Tensor) -> Tensor: ...
+
+    def q(self, observations: Tensor, actions: Tensor) -> Tensor: ...
+
+
+@dataclass(frozen=True)
+class OuterTargets:
+    """Targets ``[M, act_dim]`` and weights ``[M]`` (None means ones) for all states of a dataset."""
+
+    targets: Tensor
+    weights: Tensor | None
+
+
+def needs_teacher(objective: str) -> bool:
+    return objective != "dbc"
+
+
+def outer_targets(
+    objective: str, dataset: OfflineDataset, teacher: TargetTeacher | None, q_weighting: str = "shifted"
+) -> OuterTargets:
+    """Evaluate an objective's targets and weights once for the whole dataset.
+
+    Raises:
+        ObdError: unknown objective, or the objective needs a teacher and there is none.
+    """
+    if objective not in OBJECTIVES:
+        raise ObdError(f"Unknown objective {objective!r}; known are {', '.join(OBJECTIVES)}.")
+    if not needs_teacher(objective):
+        return OuterTargets(torch.from_numpy(dataset.actions), None)
+    if teacher is None:
+        raise ObdError(f"The objective {objective} needs a teacher; train one with `python -m obd teach`.")
+    observations = torch.from_numpy(dataset.observations)
+    with torch.no_grad():
+        targets = teacher.act(observations)
+        q = teacher.q(observations, targets) if objective == "av_pbc" else None
+    weights = None if q is None else q_weights(q.clone(), q_weighting)
+    return OuterTargets(targets.clone(), weights)
+
+
+def q_weights(q: Tensor, weighting: str) -> Tensor:
+    """Weights from action values ``[M]``.
+
+    ``raw`` is the published 0.02 q (negative values push the student away from the teacher).  ``shifted`` cannot
+    be negative: adding a constant c to every reward changes no policy and adds c / (1 - gamma) to every q, so q is
+    only defined up to a shift; we choose the shift that puts its 1 % quantile at zero, raise what lies below to
+    zero, scale to mean 1, and mix in 10 % of uniform weight so that no state is ignored.
+    """
+    if weighting == "raw":
+        return PAPER_BETA * q
+    ordered = q.sort().values
+    floor = ordered[int(SHIFT_QUANTILE * (len(ordered) - 1))]
+    positive = (q - floor).clamp_min(0)
+    mean = positive.mean()
+    if not bool(mean > 0):  # a constant critic says nothing about states
+        return torch.ones_like(q)
+    return SHIFT_FLOOR + (1 - SHIFT_FLOOR) * positive / mean

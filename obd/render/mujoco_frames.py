@@ -1,0 +1,228 @@
+"""MuJoCo's own pictures, with the costly effects off.
+
+MuJoCo chooses its OpenGL when it is first imported; building the context here, for the backend that
+:func:`obd.render.backend.gl_backend` found, works however early something else imported it.
+"""
+
+from __future__ import annotations
+
+import importlib
+import math
+import os
+import platform
+from types import TracebackType
+from typing import Any, Self
+
+import mujoco
+import numpy as np
+from numpy.typing import NDArray
+
+from obd.render.scene import (
+    ACCENT,
+    FIELD_OF_VIEW,
+    GROUND_DARK,
+    GROUND_LIGHT,
+    GROUND_SHARE,
+    Image,
+    load_scene,
+    parse_colour,
+    part_colour,
+    sky,
+)
+
+BLACK = 1.0  # standard deviation of a frame's pixels below which it counts as empty
+ELEVATION = -7.0  # degrees
+
+PROBE_MODEL = """<mujoco><worldbody><light pos="0 0 3"/><geom type="sphere" size=".3"/></worldbody></mujoco>"""
+
+
+class BlackFrameError(RuntimeError):
+    """OpenGL returned an empty frame: the renderer is used in another thread than it was made in, or is broken."""
+
+
+class MujocoRenderer:
+    """Draws poses of one environment with OpenGL.
+
+    A context manager; enter it, use it and leave it in the same thread: elsewhere OpenGL returns black frames.
+    """
+
+    kind = "mujoco"
+
+    def __init__(self, env_id: str, width: int, height: int) -> None:
+        self.scene = load_scene(env_id)
+        self.width, self.height = width, height
+        model = self.scene.model
+        model.vis.quality.offsamples = 0  # multisampling costs most of the time on a processor
+        model.vis.quality.numslices, model.vis.quality.numstacks, model.vis.quality.numquads = 16, 10, 1
+        model.vis.global_.offwidth, model.vis.global_.offheight = width, height
+        model.vis.global_.fovy = FIELD_OF_VIEW
+        model.vis.headlight.ambient[:] = 0.45
+        model.vis.headlight.diffuse[:] = 0.45
+        model.vis.headlight.specular[:] = 0.1
+        _paint_floor(model)
+        for part in self.scene.parts:
+            if part.far:  # both legs of a planar robot lie in one plane and would flicker through each other
+                model.geom_sameframe[part.geom] = 0  # or MuJoCo would ignore the offset
+                model.geom_pos[part.geom, 1] += 1.6 * model.geom_size[part.geom, 0]
+        self._data: Any = mujoco.MjData(model)
+        self._accent = ""
+        joint_type = int(model.jnt_type[0])
+        slides_along_x = joint_type == int(mujoco.mjtJoint.mjJNT_SLIDE) and abs(model.jnt_axis[0, 0]) == 1
+        self._root_moves_along_x = slides_along_x or joint_type == int(mujoco.mjtJoint.mjJNT_FREE)
+        self._gl: Any = None
+        self._context: Any = None
+        self._scene: Any = None
+        self._sky = sky(height, round(height * 0.75))
+
+    def __enter__(self) -> Self:
+        """Make the OpenGL context.  Raises whatever the driver raises."""
+        try:
+            self._gl = open_context(self.width, self.height)
+            self._gl.make_current()
+            self._context = mujoco.MjrContext(self.scene.model, mujoco.mjtFontScale.mjFONTSCALE_100.value)
+            mujoco.mjr_setBuffer(mujoco.mjtFramebuffer.mjFB_OFFSCREEN.value, self._context)
+            self._scene = mujoco.MjvScene(self.scene.model, maxgeom=200)
+            for flag in ("SHADOW", "REFLECTION", "SKYBOX", "FOG", "HAZE"):
+                self._scene.flags[getattr(mujoco.mjtRndFlag, f"mjRND_{flag}")] = 0
+        except BaseException:
+            self.close()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Free the OpenGL resources; further calls do nothing."""
+        if self._context is not None:
+            self._context.free()
+        if self._gl is not None:
+            self._gl.free()
+        self._context = self._gl = self._scene = None
+
+    def render(
+        self, qpos: NDArray[np.float64], qvel: NDArray[np.float64] | None = None, *, accent: str | None = None
+    ) -> Image:
+        """Draw one state.
+
+        Args:
+            qpos: ``[nq]`` generalised positions.
+            qvel: accepted for the common interface, not drawn.
+            accent: the robot's colour, ``#rrggbb``.
+
+        Returns:
+            ``[height, width, 3]`` uint8.
+
+        Raises:
+            BlackFrameError: nothing was drawn.
+        """
+        if self._context is None:
+            raise BlackFrameError("The renderer is closed; use it inside its with block.")
+        self._paint_robot(accent or ACCENT)
+        self._data.qpos[:] = qpos
+        if self._root_moves_along_x:
+            # The floor ends after 20 to 40 metres but repeats every metre: stay near its middle.
+            self._data.qpos[0] %= 1.0
+        mujoco.mj_kinematics(self.scene.model, self._data)
+        mujoco.mj_camlight(self.scene.model, self._data)
+        mujoco.mjv_updateScene(
+            self.scene.model,
+            self._data,
+            mujoco.MjvOption(),
+            None,
+            self._camera(),
+            mujoco.mjtCatBit.mjCAT_ALL.value,
+            self._scene,
+        )
+        frame = np.empty((self.height, self.width, 3), dtype=np.uint8)
+        rectangle = mujoco.MjrRect(0, 0, self.width, self.height)
+        self._gl.make_current()
+        mujoco.mjr_render(rectangle, self._scene, self._context)
+        mujoco.mjr_readPixels(frame, None, rectangle, self._context)
+        if float(frame[::4, ::4].std()) <= BLACK:
+            raise BlackFrameError("OpenGL returned an empty frame.")
+        frame = np.ascontiguousarray(frame[::-1])
+        # Our sky costs a third of a millisecond, MuJoCo's skybox eight.  No lit surface is exactly black.
+        above = frame[: self.height // 2]
+        empty = (above[:, :, 0] | above[:, :, 1] | above[:, :, 2]) == 0
+        np.copyto(above, self._sky[: len(above)], where=empty[:, :, None])
+        return frame
+
+    def _camera(self) -> Any:
+        view = self.scene.height_in_metres(self.width, self.height)
+        camera = mujoco.MjvCamera()
+        camera.type = mujoco.mjtCamera.mjCAMERA_FREE
+        x, y = self._data.xpos[self.scene.root, :2]
+        # The height is fixed: a robot that falls moves in the picture, the ground does not.
+        camera.lookat[:] = (x, y, view * (0.5 - GROUND_SHARE))
+        camera.distance = view / 2 / math.tan(math.radians(FIELD_OF_VIEW / 2))
+        camera.azimuth, camera.elevation = 90.0, ELEVATION
+        return camera
+
+    def _paint_robot(self, accent: str) -> None:
+        if accent == self._accent:
+            return
+        colour = parse_colour(accent)
+        for part in self.scene.parts:
+            self.scene.model.geom_matid[part.geom] = -1
+            rgb = np.array(part_colour(colour, part)) / 255
+            self.scene.model.geom_rgba[part.geom] = (*rgb, 1.0)
+        self._accent = accent
+
+
+def open_context(width: int, height: int) -> Any:
+    """An OpenGL context of the backend named by ``MUJOCO_GL``; raises what the driver raises."""
+    system = platform.system()
+    default = "cgl" if system == "Darwin" else "glfw"
+    name = os.environ.get("MUJOCO_GL", "").strip().lower()
+    module = name if name in ("egl", "osmesa", "glfw", "cgl") else default
+    return importlib.import_module(f"mujoco.{module}").GLContext(width, height)
+
+
+def probe(size: int = 64) -> float:
+    """Render one tiny frame and return the standard deviation of its pixels (0 is black)."""
+    model = mujoco.MjModel.from_xml_string(PROBE_MODEL)
+    data = mujoco.MjData(model)
+    mujoco.mj_forward(model, data)
+    context = open_context(size, size)
+    try:
+        context.make_current()
+        drawing = mujoco.MjrContext(model, mujoco.mjtFontScale.mjFONTSCALE_100.value)
+        mujoco.mjr_setBuffer(mujoco.mjtFramebuffer.mjFB_OFFSCREEN.value, drawing)
+        scene = mujoco.MjvScene(model, maxgeom=10)
+        camera = mujoco.MjvCamera()
+        mujoco.mjv_defaultFreeCamera(model, camera)
+        everything = mujoco.mjtCatBit.mjCAT_ALL.value
+        mujoco.mjv_updateScene(model, data, mujoco.MjvOption(), None, camera, everything, scene)
+        frame = np.zeros((size, size, 3), dtype=np.uint8)
+        rectangle = mujoco.MjrRect(0, 0, size, size)
+        mujoco.mjr_render(rectangle, scene, drawing)
+        mujoco.mjr_readPixels(frame, None, rectangle, drawing)
+        drawing.free()
+        return float(frame.std())
+    finally:
+        context.free()
+
+
+def _paint_floor(model: Any) -> None:
+    """Give the checkered floor the schematic's colours; black squares would also pass for empty background."""
+    role = int(mujoco.mjtTextureRole.mjTEXROLE_RGB)
+    for geom in np.flatnonzero(model.geom_type == mujoco.mjtGeom.mjGEOM_PLANE):
+        model.geom_rgba[geom] = (1.0, 1.0, 1.0, 1.0)
+        material = int(model.geom_matid[geom])
+        texture = int(model.mat_texid[material][role]) if material >= 0 else -1
+        if texture < 0 or model.tex_nchannel[texture] != 3:
+            continue
+        # Tiles of half a metre, so that the pattern repeats every metre.
+        model.mat_texuniform[material] = 1
+        model.mat_texrepeat[material] = 1.0
+        model.mat_rgba[material] = (1.0, 1.0, 1.0, 1.0)
+        model.mat_reflectance[material] = model.mat_specular[material] = 0.0
+        start = int(model.tex_adr[texture])
+        pixels = model.tex_data[start : start + int(model.tex_height[texture] * model.tex_width[texture]) * 3]
+        brightness = pixels.reshape(-1, 3).mean(axis=1, keepdims=True)
+        share = brightness / max(float(brightness.max()), 1.0)
+        colours = np.array(GROUND_DARK) * 0.8 * (1 - share) + np.array(GROUND_LIGHT) * share
+        pixels[:] = colours.astype(np.uint8).reshape(-1)

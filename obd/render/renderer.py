@@ -1,0 +1,80 @@
+"""One door to both renderers."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from types import TracebackType
+from typing import Any, Literal, Protocol, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from obd.render.backend import gl_backend
+from obd.render.mujoco_frames import BlackFrameError, MujocoRenderer
+from obd.render.scene import Image
+from obd.render.schematic import SchematicRenderer
+
+Kind = Literal["mujoco", "schematic"]
+
+
+class Drawer(Protocol):
+    """What both renderers can do."""
+
+    def render(
+        self, qpos: NDArray[np.float64], qvel: NDArray[np.float64] | None = None, *, accent: str | None = None
+    ) -> Image: ...
+
+
+class Renderer:
+    """Draws with MuJoCo while it works and schematically from the first frame that fails on.
+
+    A context manager; make it and use it in one thread.
+    """
+
+    kind: Kind
+
+    def __init__(self, env_id: str, width: int, height: int, *, schematic: bool = False) -> None:
+        self.env_id, self.width, self.height = env_id, width, height
+        self._schematic = SchematicRenderer(env_id, width, height)
+        self._drawer: Drawer = self._schematic
+        self._stack = ExitStack()
+        self._wants_mujoco = not schematic
+        self.kind = "schematic"
+
+    def __enter__(self) -> Self:
+        if self._wants_mujoco and gl_backend() is not None:
+            try:
+                drawer = self._stack.enter_context(MujocoRenderer(self.env_id, self.width, self.height))
+                drawer.render(self._schematic.scene.model.qpos0)
+                self._drawer, self.kind = drawer, "mujoco"
+            except Exception:
+                # Whatever a graphics driver throws, the schematic picture is the better answer.
+                self._stack.close()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._stack.close()
+
+    def render(self, qpos: Any, qvel: Any = None, *, accent: str | None = None) -> Image:
+        """``[height, width, 3]`` uint8 picture of one state; ``accent`` (``#rrggbb``) colours the robot."""
+        try:
+            return self._drawer.render(qpos, qvel, accent=accent)
+        except BlackFrameError:
+            self._drawer, self.kind = self._schematic, "schematic"
+            return self._drawer.render(qpos, qvel, accent=accent)
+
+
+def make_renderer(env_id: str, width: int, height: int, *, schematic: bool = False) -> Renderer:
+    """A context manager that draws states of ``env_id``; its ``kind`` is ``"mujoco"`` or ``"schematic"``.
+
+    Args:
+        env_id: a MuJoCo environment of Gymnasium.
+        width, height: of the picture, in pixels.
+        schematic: draw schematically even if OpenGL works.
+
+    Raises:
+        ObdError: the environment does not exist or is not a MuJoCo one.
+    """
+    return Renderer(env_id, width, height, schematic=schematic)

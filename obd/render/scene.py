@@ -1,0 +1,131 @@
+"""What both renderers share: the model, its moving parts, the framing of the picture and the colours."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import gymnasium
+import mujoco
+import numpy as np
+from numpy.typing import NDArray
+
+from obd.errors import ObdError
+from obd.render.backend import quiet_mujoco
+
+Colour = tuple[int, int, int]
+Image = NDArray[np.uint8]
+
+ACCENT = "#4c78a8"
+SKY_TOP: Colour = (214, 226, 240)
+SKY_HORIZON: Colour = (247, 249, 252)
+GROUND_LIGHT: Colour = (222, 226, 231)
+GROUND_DARK: Colour = (203, 209, 217)
+INK: Colour = (52, 60, 72)
+
+GROUND_SHARE = 0.20  # of the picture's height lies below the ground line
+FIELD_OF_VIEW = 30.0  # degrees, vertical; narrow, so that the perspective stays mild
+
+
+@dataclass(frozen=True)
+class Part:
+    """One geom of the robot.  ``level`` counts joints from the torso; ``far`` is the side away from the camera."""
+
+    geom: int
+    level: int
+    far: bool
+
+
+@dataclass(frozen=True)
+class Scene:
+    """A model with its framing.
+
+    Attributes:
+        root: body that the camera follows.
+        parts: the robot's geoms, in drawing order (far first).
+        view_height: height of the picture in metres at the robot's distance, for a picture of aspect 4:3.
+    """
+
+    model: Any
+    root: int
+    parts: tuple[Part, ...]
+    view_height: float
+
+    def height_in_metres(self, width: int, height: int) -> float:
+        """The view's height for a picture of ``width`` x ``height`` pixels; narrow pictures zoom out."""
+        return self.view_height * max(1.0, (4 / 3) / (width / height))
+
+
+def load_scene(env_id: str) -> Scene:
+    """Read the environment's MuJoCo model.  Raises ObdError if it has none or does not exist."""
+    model = load_model(env_id)
+    data = mujoco.MjData(model)
+    mujoco.mj_forward(model, data)
+    moving = [geom for geom in range(model.ngeom) if model.geom_bodyid[geom] != 0]
+    if not moving:
+        raise ObdError(f"The model of {env_id} has no moving parts, so there is nothing to draw.")
+    parts = sorted(
+        (_part(model, data, geom) for geom in moving), key=lambda part: (not part.far, -part.level, part.geom)
+    )
+    reach = np.array([max(model.geom_size[geom].max(), model.geom_rbound[geom]) for geom in moving])
+    x, z = data.geom_xpos[moving, 0], data.geom_xpos[moving, 2]
+    robot_width = (x + reach).max() - (x - reach).min()
+    robot_height = (z + reach).max() - min(0.0, (z - reach).min())
+    view_height = max(1.35 * robot_height, 1.3 * robot_width * 3 / 4)
+    return Scene(model, int(model.geom_bodyid[moving[0]]), tuple(parts), float(view_height))
+
+
+def load_model(env_id: str) -> Any:
+    """The ``mujoco.MjModel`` of a Gymnasium environment.  Raises ObdError if it has none or does not exist."""
+    quiet_mujoco()
+    try:
+        env = gymnasium.make(env_id, disable_env_checker=True)
+    except (gymnasium.error.Error, ImportError) as error:
+        raise ObdError(f"The environment {env_id} cannot be opened: {error}") from error
+    try:
+        model = getattr(env.unwrapped, "model", None)
+    finally:
+        env.close()
+    if not isinstance(model, mujoco.MjModel):
+        raise ObdError(f"{env_id} is not a MuJoCo environment, so its states cannot be drawn.")
+    return model
+
+
+def parse_colour(text: str) -> Colour:
+    """``#rrggbb`` -> (r, g, b), 0..255.  Raises ObdError on anything else."""
+    digits = text.removeprefix("#")
+    try:
+        if len(digits) != 6:
+            raise ValueError
+        return int(digits[0:2], 16), int(digits[2:4], 16), int(digits[4:6], 16)
+    except ValueError:
+        raise ObdError(f"A colour is written like #4c78a8, not {text!r}.") from None
+
+
+def mix(first: Colour, second: Colour, share: float) -> Colour:
+    """``share`` of the second colour in the first."""
+    mixed = [round(a + (b - a) * share) for a, b in zip(first, second, strict=True)]
+    return mixed[0], mixed[1], mixed[2]
+
+
+def part_colour(accent: Colour, part: Part) -> Colour:
+    """Limbs get lighter towards the feet; the far side is darker."""
+    colour = mix(accent, (255, 255, 255), min(0.14 * part.level, 0.42))
+    return mix(colour, (38, 44, 56), 0.5) if part.far else colour
+
+
+def sky(height: int, horizon: int) -> Image:
+    """``[height, 1, 3]`` gradient from the top to the horizon row, constant below."""
+    share = np.clip(np.arange(height) / max(horizon, 1), 0, 1)[:, None, None]
+    return np.rint(np.array(SKY_TOP) * (1 - share) + np.array(SKY_HORIZON) * share).astype(np.uint8)
+
+
+def _part(model: Any, data: Any, geom: int) -> Part:
+    body = int(model.geom_bodyid[geom])
+    level = -1
+    while body != 0:
+        level += 1
+        body = int(model.body_parentid[body])
+    # In the planar robots both legs lie in one plane; the names tell which is which (the camera sees the right side).
+    name = mujoco.mj_id2name(model, mujoco.mjtObj.mjOBJ_GEOM, geom) or ""
+    return Part(geom, level, far="left" in name or float(data.geom_xpos[geom, 1]) > 1e-3)

@@ -1,0 +1,174 @@
+"""A side view of the robot without OpenGL: its geoms projected on the x-z plane, drawn with Pillow."""
+
+from __future__ import annotations
+
+import math
+from types import TracebackType
+from typing import Any, Self
+
+import mujoco
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image as PillowImage
+from PIL import ImageDraw, ImageFont
+
+from obd.render.scene import (
+    ACCENT,
+    GROUND_DARK,
+    GROUND_LIGHT,
+    GROUND_SHARE,
+    INK,
+    Colour,
+    Image,
+    Part,
+    load_scene,
+    mix,
+    parse_colour,
+    part_colour,
+    sky,
+)
+
+SUPERSAMPLING = 2
+LIMBS = (int(mujoco.mjtGeom.mjGEOM_CAPSULE), int(mujoco.mjtGeom.mjGEOM_CYLINDER))
+
+
+class SchematicRenderer:
+    """Draws poses of one environment.  Needs no graphics hardware and may be used from any one thread at a time."""
+
+    kind = "schematic"
+
+    def __init__(self, env_id: str, width: int, height: int) -> None:
+        self.scene = load_scene(env_id)
+        self.width, self.height = width, height
+        self._data: Any = mujoco.MjData(self.scene.model)
+        self._scale = SUPERSAMPLING * height / self.scene.height_in_metres(width, height)  # pixels per metre
+        self._size = (SUPERSAMPLING * width, SUPERSAMPLING * height)
+        self._ground = round(self._size[1] * (1 - GROUND_SHARE))
+        backdrop = np.broadcast_to(sky(self._size[1], self._ground), (self._size[1], self._size[0], 3))
+        self._backdrop = PillowImage.fromarray(np.ascontiguousarray(backdrop))
+        self._font = ImageFont.load_default(max(12, SUPERSAMPLING * height // 22))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        return None
+
+    def render(
+        self, qpos: NDArray[np.float64], qvel: NDArray[np.float64] | None = None, *, accent: str | None = None
+    ) -> Image:
+        """Draw one state.
+
+        Args:
+            qpos: ``[nq]`` generalised positions.
+            qvel: accepted for the common interface, not drawn.
+            accent: the robot's colour, ``#rrggbb``.
+
+        Returns:
+            ``[height, width, 3]`` uint8.
+        """
+        self._data.qpos[:] = qpos
+        mujoco.mj_kinematics(self.scene.model, self._data)
+        centre = float(self._data.xpos[self.scene.root, 0])
+        picture = self._backdrop.copy()
+        draw = ImageDraw.Draw(picture)
+        self._draw_ground(draw, centre)
+        colour = parse_colour(accent or ACCENT)
+        self._draw_shadows(draw, centre)
+        for part in self.scene.parts:
+            self._draw_part(draw, part, centre, part_colour(colour, part))
+        return np.asarray(picture.reduce(SUPERSAMPLING))
+
+    def _pixel(self, point: NDArray[np.float64], centre: float) -> tuple[float, float]:
+        return self._size[0] / 2 + (point[0] - centre) * self._scale, self._ground - point[2] * self._scale
+
+    def _draw_ground(self, draw: ImageDraw.ImageDraw, centre: float) -> None:
+        """Half-metre tiles and a mark per metre, fixed to the ground: they show the speed."""
+        width, bottom = self._size
+        half_view = width / 2 / self._scale
+        depth = round(0.30 * (bottom - self._ground))
+        draw.rectangle((0, self._ground, width, bottom), fill=mix(GROUND_LIGHT, (255, 255, 255), 0.35))
+        for tile in range(math.floor(2 * (centre - half_view)), math.ceil(2 * (centre + half_view)) + 1):
+            left = width / 2 + (tile / 2 - centre) * self._scale
+            fill = GROUND_DARK if tile % 2 else mix(GROUND_DARK, INK, 0.25)
+            # Floor, not round: neighbours must share their edge exactly or gaps flicker.
+            edges = (math.floor(left), math.floor(left + self._scale / 2))
+            draw.rectangle((edges[0], self._ground, edges[1], self._ground + depth), fill=fill)
+            if tile % 2 == 0:
+                top = self._ground + depth
+                draw.line((left, top, left, top + depth * 0.45), fill=INK, width=SUPERSAMPLING)
+                draw.text((left, top + depth * 0.6), f"{tile // 2} m", fill=INK, font=self._font, anchor="mt")
+        draw.line((0, self._ground, width, self._ground), fill=mix(INK, GROUND_DARK, 0.3), width=SUPERSAMPLING)
+
+    def _draw_shadows(self, draw: ImageDraw.ImageDraw, centre: float) -> None:
+        """A flat bar under the robot, narrower the higher it is: it shows a jump."""
+        points = self._data.geom_xpos[[part.geom for part in self.scene.parts]]
+        left, right = points[:, 0].min(), points[:, 0].max()
+        middle, half = (left + right) / 2, max((right - left) / 2, 0.1)
+        start = self._pixel(np.array([middle - half, 0.0, 0.0]), centre)[0]
+        end = self._pixel(np.array([middle + half, 0.0, 0.0]), centre)[0]
+        thickness = 0.03 * self._scale
+        box = (start, self._ground, end, self._ground + thickness)
+        draw.rounded_rectangle(box, radius=thickness / 2, fill=mix(GROUND_DARK, INK, 0.6))
+
+    def _draw_part(self, draw: ImageDraw.ImageDraw, part: Part, centre: float, colour: Colour) -> None:
+        model = self.scene.model
+        position = self._data.geom_xpos[part.geom]
+        axes = self._data.geom_xmat[part.geom].reshape(3, 3)
+        size = model.geom_size[part.geom]
+        outline = mix(colour, (20, 24, 32), 0.55)
+        kind = int(model.geom_type[part.geom])
+        rim = max(1.5 * SUPERSAMPLING, 0.006 * self._scale)
+        if kind in LIMBS:
+            start = self._pixel(position - axes[:, 2] * size[1], centre)
+            end = self._pixel(position + axes[:, 2] * size[1], centre)
+            _capsule(draw, start, end, size[0] * self._scale, outline)
+            _capsule(draw, start, end, size[0] * self._scale - rim, colour)
+        elif kind == int(mujoco.mjtGeom.mjGEOM_BOX):
+            signs = np.array(np.meshgrid([-1, 1], [-1, 1], [-1, 1])).reshape(3, 8).T
+            corners = [self._pixel(position + axes @ (sign * size), centre) for sign in signs]
+            draw.polygon(_hull(corners), fill=colour, outline=outline)
+        else:
+            radius = float(size[0] or model.geom_rbound[part.geom]) * self._scale
+            spot = self._pixel(position, centre)
+            _capsule(draw, spot, spot, radius, outline)
+            _capsule(draw, spot, spot, radius - rim, colour)
+
+
+def _capsule(
+    draw: ImageDraw.ImageDraw, start: tuple[float, float], end: tuple[float, float], radius: float, fill: Colour
+) -> None:
+    for x, y in (start, end):
+        draw.ellipse((x - radius, y - radius, x + radius, y + radius), fill=fill)
+    length = math.hypot(end[0] - start[0], end[1] - start[1])
+    if length > 0:
+        across = (-(end[1] - start[1]) * radius / length, (end[0] - start[0]) * radius / length)
+        draw.polygon(
+            [
+                (start[0] + across[0], start[1] + across[1]),
+                (end[0] + across[0], end[1] + across[1]),
+                (end[0] - across[0], end[1] - across[1]),
+                (start[0] - across[0], start[1] - across[1]),
+            ],
+            fill=fill,
+        )
+
+
+def _hull(points: list[tuple[float, float]]) -> list[tuple[float, float]]:
+    """Convex hull, counter-clockwise (Andrew's monotone chain)."""
+
+    def half(ordered: list[tuple[float, float]]) -> list[tuple[float, float]]:
+        chain: list[tuple[float, float]] = []
+        for x, y in ordered:
+            while len(chain) >= 2:
+                (ax, ay), (bx, by) = chain[-2], chain[-1]
+                if (bx - ax) * (y - ay) - (by - ay) * (x - ax) > 0:
+                    break
+                chain.pop()
+            chain.append((x, y))
+        return chain[:-1]
+
+    ordered = sorted(points)
+    return half(ordered) + half(ordered[::-1])

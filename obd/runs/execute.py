@@ -1,0 +1,288 @@
+"""Carry out runs: load what they need, distil side by side, measure returns on the way, write everything down."""
+
+from __future__ import annotations
+
+import logging
+import platform
+import threading
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from obd.config import DistillConfig
+from obd.data.catalog import load_dataset
+from obd.data.dataset import OfflineDataset
+from obd.engine.distill import as_distilled, distill, never, seconds_per_step
+from obd.engine.distilled import DistilledDataset
+from obd.errors import Cancelled, ObdError
+from obd.evaluation import evaluate
+from obd.events import Checkpoint, Event, Finished, Progress, ShouldStop, Snapshot, Started
+from obd.objectives import needs_teacher
+from obd.policy import EnsemblePolicy
+from obd.runs.store import Run, progress_row
+from obd.students import train_students
+from obd.teachers.teacher import Teacher, load_teacher, shipped_teacher_path
+
+log = logging.getLogger(__name__)
+
+WRITE_SECONDS = 0.5  # metrics and status are written this often
+LIVE_STUDENTS, LIVE_EPISODES, LIVE_EVERY = 5, 1, 4  # while running: at every fourth snapshot
+FINAL_STUDENTS, FINAL_EPISODES = 10, 3
+EVALUATION_SEED = 1_000_000  # start states and student seeds that no distillation sees
+
+
+def teacher_path(config: DistillConfig) -> Path:
+    """The teacher file a run uses; ObdError when there is none."""
+    return Path(config.teacher) if config.teacher else shipped_teacher_path(config.dataset)
+
+
+def open_teacher(config: DistillConfig, dataset: OfflineDataset) -> Teacher | None:
+    """The teacher a run needs, None for DBC; ObdError when its file is missing, damaged or for another robot."""
+    if not needs_teacher(config.objective):
+        return None
+    teacher = load_teacher(teacher_path(config))
+    if teacher.env_id != dataset.env_id:
+        raise ObdError(f"The teacher is for {teacher.env_id} but the dataset is from {dataset.env_id}; choose another.")
+    return teacher
+
+
+def measure(
+    distilled: DistilledDataset,
+    dataset: OfflineDataset,
+    *,
+    students: int = FINAL_STUDENTS,
+    episodes: int = FINAL_EPISODES,
+    ensemble: bool = True,
+    seed: int = EVALUATION_SEED,
+    on_progress: Callable[[float], None] | None = None,
+    should_stop: ShouldStop | None = None,
+) -> dict[str, Any]:
+    """Scores of fresh students on the set, and of their mean action: ``{"students": ..., "ensemble": ...}``."""
+    policies = train_students(distilled, students, seed)
+    values = {}
+    parts: list[tuple[str, Sequence[Any]]] = [("students", policies)]
+    if ensemble:
+        parts.append(("ensemble", [EnsemblePolicy(tuple(policies))]))
+    for name, members in parts:
+        score = evaluate(
+            dataset.env_id,
+            members,
+            dataset.reference_returns,
+            episodes=episodes,
+            seed=seed,
+            on_progress=on_progress,
+            should_stop=should_stop,
+        )
+        values[name] = score.to_dict()
+    return values
+
+
+class Recorder:
+    """Writes the events of one run into its directory and notes which snapshots are to be measured."""
+
+    def __init__(self, run: Run, config: DistillConfig, dataset: OfflineDataset, card: dict[str, Any]) -> None:
+        self.run, self.config, self.dataset, self.card = run, config, dataset, card
+        self.rows: list[dict[str, Any]] = []
+        self.last_write = 0.0
+        self.snapshot: Snapshot | None = None
+        self.to_measure: DistilledDataset | None = None  # the newest set waiting for live rollouts
+        self.to_measure_step = 0
+        self.count = 0
+
+    def __call__(self, event: Event) -> None:
+        if isinstance(event, Started):
+            self.run.write_status(
+                state="running", step=event.first_step, outer_steps=event.outer_steps, message="", started=time.time()
+            )
+        elif isinstance(event, Progress):
+            self.rows.append(progress_row(event))
+            if time.monotonic() - self.last_write > WRITE_SECONDS:
+                self.flush(event)
+        elif isinstance(event, Snapshot):
+            self.snapshot = event
+            self.run.write_snapshot(event)
+            if self.count % LIVE_EVERY == 0:
+                self.to_measure, self.to_measure_step = self.distilled(event), event.step
+            self.count += 1
+        elif isinstance(event, Checkpoint):
+            self.flush(None)
+            self.run.write_checkpoint(event)
+            assert self.snapshot is not None
+            self.run.write_distilled(self.distilled(self.snapshot))
+        elif isinstance(event, Finished):
+            self.flush(None)
+            loss = None if event.step == 0 else event.final_loss
+            initial = None if event.step == 0 else event.initial_loss
+            self.run.write_status(step=event.step, seconds=event.seconds, loss=loss, initial_loss=initial)
+
+    def distilled(self, snapshot: Snapshot) -> DistilledDataset:
+        return as_distilled(self.config, self.dataset, snapshot, self.card | {"outer_steps": snapshot.step})
+
+    def flush(self, event: Progress | None) -> None:
+        rows, self.rows = self.rows, []
+        self.run.append(rows)
+        self.last_write = time.monotonic()
+        if event is not None:
+            self.run.write_status(step=event.step, seconds=event.seconds, loss=event.loss)
+
+
+def card(config: DistillConfig, dataset: OfflineDataset, teacher: Teacher | None) -> dict[str, Any]:
+    """What a distilled set says about its origin."""
+    return {
+        "dataset": dataset.id,
+        "dataset_hash": dataset.content_hash,
+        "env_id": dataset.env_id,
+        "licence": dataset.provenance.get("license", "unknown"),
+        "teacher": None if teacher is None else teacher_path(config).name,
+        "teacher_algorithm": None if teacher is None else teacher.algorithm,
+        "objective": config.objective,
+        "settings": config.to_dict() | {"teacher": Path(config.teacher).name},
+        "versions": {"python": platform.python_version(), "torch": torch.__version__},
+    }
+
+
+class GroupExecution:
+    """Runs of one group, advancing side by side in one thread each at equal budget."""
+
+    def __init__(self, runs: Sequence[Run], *, live: bool = True, final: bool = True) -> None:
+        self.runs, self.live, self.final = list(runs), live, final
+        self.recorders: dict[str, Recorder] = {}
+        self.calibrated = threading.Barrier(len(self.runs), action=self._agree)
+        self.per_step: dict[str, float] = {}
+        self.common_steps = 0
+
+    def __call__(self, should_stop: ShouldStop = never) -> None:
+        """Carry out all runs; problems of one run end up in its status and do not touch the others.
+
+        Raises:
+            ObdError: the dataset cannot be opened (the runs are marked as failed).
+        """
+        try:
+            dataset = self._load(should_stop)
+        except (ObdError, Cancelled) as error:
+            state = "stopped" if isinstance(error, Cancelled) else "failed"
+            for run in self.runs:
+                run.write_status(state=state, message=str(error))
+            if isinstance(error, ObdError):
+                raise
+            return
+        threads = [
+            threading.Thread(target=self._guarded, args=(run, dataset, should_stop), name=f"run-{run.id}", daemon=True)
+            for run in self.runs
+        ]
+        for thread in threads:
+            thread.start()
+        while any(thread.is_alive() for thread in threads):
+            if not (self.live and self._measure_next(dataset, should_stop)):
+                time.sleep(0.1)
+        if self.final:
+            self._measure_final(dataset, should_stop)
+
+    def _load(self, should_stop: ShouldStop) -> OfflineDataset:
+        for run in self.runs:
+            run.write_status(state="calibrating", message="Opening the dataset.")
+
+        def on_progress(fraction: float) -> None:
+            self.runs[0].write_status(message=f"Collecting the dataset: {100 * fraction:.0f} %.", collected=fraction)
+
+        return load_dataset(self.runs[0].config.dataset, on_progress=on_progress, should_stop=should_stop)
+
+    def _guarded(self, run: Run, dataset: OfflineDataset, should_stop: ShouldStop) -> None:
+        try:
+            self._distil(run, dataset, should_stop)
+        except Cancelled:
+            self._finish(run, state="stopped", message="Stopped before the first step.")
+        except ObdError as error:
+            self._finish(run, state="failed", message=str(error))
+        except Exception as error:
+            log.exception("run %s failed", run.id)
+            self._finish(run, state="failed", message=f"Unexpected {type(error).__name__}; the log has the details.")
+        finally:
+            self.calibrated.abort()  # nobody waits for a run that is over
+
+    def _finish(self, run: Run, **status: Any) -> None:
+        try:
+            run.write_status(**status)
+        except ObdError as error:  # a full disk: nothing more can be written
+            log.error("run %s: %s", run.id, error)
+
+    def _distil(self, run: Run, dataset: OfflineDataset, should_stop: ShouldStop) -> None:
+        config = run.config
+        teacher = open_teacher(config, dataset)
+        checkpoint = run.checkpoint()
+        if checkpoint is not None:
+            run.drop_after(checkpoint.step)
+            config = config.replace(steps=int(run.status()["outer_steps"]))
+        elif config.steps is None:
+            config = config.replace(steps=self._common_steps(run, config, dataset, teacher))
+        recorder = Recorder(run, config, dataset, card(config, dataset, teacher))
+        if checkpoint is not None:  # keep measuring every LIVE_EVERY-th snapshot
+            recorder.count = len(run.snapshot_steps())
+        self.recorders[run.id] = recorder
+        result = distill(
+            config, dataset, teacher, on_event=recorder, should_stop=should_stop, checkpoint=checkpoint
+        )
+        run.write_distilled(recorder.distilled(recorder.snapshot) if recorder.snapshot else result)
+        complete = run.status()["step"] >= run.status()["outer_steps"]
+        run.write_status(state="evaluating" if self.final and complete else "finished" if complete else "stopped")
+
+    def _common_steps(
+        self, run: Run, config: DistillConfig, dataset: OfflineDataset, teacher: Teacher | None
+    ) -> int:
+        """Outer steps that fit into the time budget when all runs of the group work at once; the same for each."""
+        run.write_status(message="Measuring the speed of this machine.")
+        self.calibration_began = time.perf_counter()
+        self.per_step[run.id] = seconds_per_step(config, dataset, teacher)
+        try:
+            self.calibrated.wait(timeout=60)
+        except threading.BrokenBarrierError:  # another run failed: go on with what is known
+            self._agree()
+        return self.common_steps
+
+    def _agree(self) -> None:
+        budget = self.runs[0].config.seconds
+        assert budget is not None
+        left = budget - (time.perf_counter() - self.calibration_began)
+        self.common_steps = max(1, round(left / max(self.per_step.values())))
+
+    # -- returns ---------------------------------------------------------------------------------------------
+
+    def _measure_next(self, dataset: OfflineDataset, should_stop: ShouldStop) -> bool:
+        """Roll out students of one waiting snapshot; False when none waits."""
+        waiting = [r for r in list(self.recorders.values()) if r.to_measure is not None]
+        if not waiting:
+            return False
+        recorder = min(waiting, key=lambda r: r.to_measure_step)
+        distilled, step = recorder.to_measure, recorder.to_measure_step
+        assert distilled is not None
+        recorder.to_measure = None
+        try:
+            values = measure(
+                distilled,
+                dataset,
+                students=LIVE_STUDENTS,
+                episodes=LIVE_EPISODES,
+                ensemble=False,
+                should_stop=should_stop,
+            )
+            recorder.run.append([{"kind": "evaluated", "step": step, "score": values["students"]}])
+        except (Cancelled, ObdError) as error:
+            log.warning("live evaluation of %s: %s", recorder.run.id, error)
+        return True
+
+    def _measure_final(self, dataset: OfflineDataset, should_stop: ShouldStop) -> None:
+        """Measure the finished runs; a stop or an error leaves the run finished without a score."""
+        for run in self.runs:
+            if run.status()["state"] != "evaluating":
+                continue
+            message = ""
+            try:
+                run.write_evaluation(measure(run.distilled(), dataset, should_stop=should_stop))
+            except Cancelled:
+                message = "The evaluation was stopped; the distilled set is complete."
+            except ObdError as error:
+                message = str(error)
+            self._finish(run, state="finished", message=message)

@@ -1,0 +1,141 @@
+"""Students: policies trained from fresh initialisations by behaviour cloning of a few hundred pairs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from obd.config import DistillConfig
+from obd.data.dataset import OfflineDataset
+from obd.engine.distill import generator, recipe
+from obd.engine.distilled import DistilledDataset
+from obd.engine.unroll import Shape, Unroll, orthogonal_parameters
+from obd.errors import ObdError
+from obd.policy import MLPPolicy
+
+ARCHITECTURES: dict[str, tuple[int, bool]] = {  # name -> (hidden layers, residual); 0 layers: those of the recipe
+    "recipe": (0, False),
+    "mlp2": (1, False),
+    "mlp3": (2, False),
+    "mlp4": (3, False),
+    "mlp5": (4, False),
+    "mlp6": (5, False),
+    "residual": (3, True),
+}
+ADAM_RATE = 1e-3
+OPTIMIZERS: dict[str, Callable[[list[dict[str, object]]], torch.optim.Optimizer]] = {
+    "sgd": lambda groups: torch.optim.SGD(groups),
+    "sgdm": lambda groups: torch.optim.SGD(groups, momentum=0.9),
+    "adam": lambda groups: torch.optim.Adam(groups),
+    "adamw": lambda groups: torch.optim.AdamW(groups, weight_decay=1e-2),
+}
+
+
+def train_students(distilled: DistilledDataset, count: int, seed: int = 0) -> list[MLPPolicy]:
+    """``count`` students trained with the set's own recipe; the same seed gives the same students."""
+    shape = Shape(
+        1,
+        len(distilled),
+        distilled.observations.shape[1],
+        distilled.actions.shape[1],
+        distilled.recipe.hidden,
+        distilled.recipe.inner_steps,
+    )
+    unroll = Unroll(shape, momentum=distilled.recipe.inner_momentum, decay=distilled.recipe.step_size_decay)
+    observations = torch.from_numpy(distilled.normalized_observations)[None]
+    actions = torch.from_numpy(distilled.actions)[None]
+    rates = torch.tensor([distilled.recipe.step_sizes], dtype=torch.float32)
+    students = []
+    for index in range(count):
+        start = orthogonal_parameters(shape, generator(seed, index))
+        final = unroll.train(start, observations, actions, rates)
+        students.append(_policy([(w[0], b[0, 0]) for w, b in final], distilled))
+    return students
+
+
+def _policy(layers: list[tuple[Tensor, Tensor]], distilled: DistilledDataset, residual: bool = False) -> MLPPolicy:
+    return MLPPolicy(
+        tuple(weight.detach().numpy().copy() for weight, _ in layers),
+        tuple(bias.detach().numpy().copy() for _, bias in layers),
+        distilled.observation_mean,
+        distilled.observation_std,
+        residual=residual,
+    )
+
+
+def train_other_students(
+    distilled: DistilledDataset, count: int, seed: int = 0, *, architecture: str = "recipe", optimizer: str = "recipe"
+) -> list[MLPPolicy]:
+    """Students of another depth or optimizer than the one the set was distilled for.
+
+    Depth: the recipe's step sizes are stretched over the layers by interpolation.  Optimizer: ``sgd`` and ``sgdm``
+    (momentum 0.9) keep those step sizes, without momentum divided by 1 - mu so that the effective step is the same;
+    ``adam`` and ``adamw`` use 1e-3.  The number of steps, the full batch and the decay stay those of the recipe.
+
+    Raises:
+        ObdError: unknown architecture or optimizer.
+    """
+    if architecture not in ARCHITECTURES:
+        raise ObdError(f"Unknown architecture {architecture!r}; known are {', '.join(ARCHITECTURES)}.")
+    if optimizer not in {"recipe", *OPTIMIZERS}:
+        raise ObdError(f"Unknown optimizer {optimizer!r}; known are recipe, {', '.join(OPTIMIZERS)}.")
+    if architecture == "recipe" and optimizer == "recipe":
+        return train_students(distilled, count, seed)
+    return [_train_other(distilled, generator(seed, index), architecture, optimizer) for index in range(count)]
+
+
+def _train_other(distilled: DistilledDataset, source: torch.Generator, architecture: str, optimizer: str) -> MLPPolicy:
+    recipe, (depth, residual) = distilled.recipe, ARCHITECTURES[architecture]
+    hidden = (recipe.hidden_width,) * (depth or recipe.hidden_layers)
+    shape = Shape(1, len(distilled), distilled.observations.shape[1], distilled.actions.shape[1], hidden, 1)
+    layers = [
+        (nn.Parameter(weight[0]), nn.Parameter(bias[0, 0])) for weight, bias in orthogonal_parameters(shape, source)
+    ]
+    positions = np.linspace(0, 1, len(layers))
+    known = np.log(recipe.step_sizes)
+    rates = np.exp(np.interp(positions, np.linspace(0, 1, len(known)), known))
+    chosen = optimizer
+    if optimizer == "recipe":
+        chosen = "sgd"
+    elif optimizer == "sgd":
+        rates = rates / (1 - recipe.inner_momentum)
+    elif optimizer.startswith("adam"):
+        rates = np.full(len(layers), ADAM_RATE)
+    groups: list[dict[str, object]] = [
+        {"params": list(pair), "lr": float(rate)} for pair, rate in zip(layers, rates, strict=True)
+    ]
+    if optimizer == "recipe":
+        groups = [group | {"momentum": recipe.inner_momentum} for group in groups]
+    descent = OPTIMIZERS[chosen](groups)
+    observations = torch.from_numpy(distilled.normalized_observations)
+    actions = torch.from_numpy(distilled.actions)
+    for step in range(recipe.inner_steps):
+        decay = 1 - step / recipe.inner_steps if recipe.step_size_decay else 1.0
+        for group, rate in zip(descent.param_groups, rates, strict=True):
+            group["lr"] = float(rate) * decay
+        x = observations
+        for weight, bias in layers[:-1]:
+            above = torch.relu(x @ weight + bias)
+            x = above + x if residual and above.shape == x.shape else above
+        loss = (torch.tanh(x @ layers[-1][0] + layers[-1][1]) - actions).square().sum(1).mean()
+        descent.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        descent.step()
+    return _policy([(weight, bias) for weight, bias in layers], distilled, residual)
+
+
+def random_selection(dataset: OfflineDataset, config: DistillConfig, seed: int = 0) -> DistilledDataset:
+    """The baseline: ``config.size`` random real pairs, trained with the recipe a distillation starts from."""
+    chosen = np.random.default_rng(seed).choice(len(dataset), config.size, replace=False)
+    rates = np.full(config.hidden_layers + 1, config.inner_step_size, np.float32)
+    return DistilledDataset(
+        dataset.observations[chosen],
+        dataset.actions[chosen],
+        dataset.observation_mean,
+        dataset.observation_std,
+        recipe(config, rates),
+        {"objective": "random_selection", "dataset": dataset.id, "seed": seed},
+    )

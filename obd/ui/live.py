@@ -1,0 +1,101 @@
+"""The moving parts of the Distil page: its headline, its numbers and what the charts say in words."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import streamlit as st
+
+from obd.errors import ObdError
+from obd.runs.baselines import dataset_baselines
+from obd.runs.store import Run
+from obd.ui import state
+from obd.ui.charts import Estimate
+from obd.ui.headline import source_transitions
+from obd.ui.monitor import GroupProgress, RunView, estimate
+from obd.ui.sentences import duration, progress_sentence, result_sentence
+from obd.ui.theme import style
+
+REFERENCE_KEYS = ("random_selection", "teacher")
+
+
+@st.cache_resource(ttl=10, max_entries=16, show_spinner=False)
+def baselines(dataset_id: str, size: int) -> dict[str, float]:
+    """Mean returns of random selection and the teacher as far as they are known."""
+    try:
+        scores = dataset_baselines(dataset_id, size)
+    except ObdError:
+        scores = {}
+    return {key: estimate(scores[key]).mean for key in REFERENCE_KEYS if scores.get(key)}
+
+
+@st.cache_resource(max_entries=32, show_spinner=False)
+def transitions(path: str) -> int | None:
+    """How many transitions a finished run was distilled from, as its card says."""
+    try:
+        return source_transitions(Run(Path(path)))
+    except ObdError:
+        return None
+
+
+def headline(group: str, views: Sequence[RunView], progress: GroupProgress, teacher: float | None) -> str:
+    """One sentence: what happens now, or what came out."""
+    messages = list(dict.fromkeys(view.message for view in views if view.message))
+    if progress.state == "finished":
+        return result_sentence(views, teacher, transitions(str(views[0].run.path)))
+    if progress.state in ("failed", "stopped", "interrupted"):
+        label = {
+            "failed": "This run failed.",
+            "stopped": "Stopped; everything up to this step is kept, and Resume goes on from here.",
+            "interrupted": "The app was closed while this ran; Resume goes on from the last snapshot.",
+        }[progress.state]
+        return " ".join([label, *messages])
+    if messages and progress.state != "queued":
+        return " ".join(messages)
+    queue = state.job_queue()
+    waiting = queue.waiting()
+    ahead = waiting.index(group) + (queue.active() is not None) if group in waiting else None
+    return progress_sentence(progress, ahead)
+
+
+def numbers(progress: GroupProgress, views: Sequence[RunView]) -> None:
+    """Progress bar, step, speed and time left."""
+    bar, step, rate, left = st.columns([4, 2, 2, 2], vertical_alignment="center", gap="medium")
+    with bar:
+        if progress.collected is not None:
+            st.progress(progress.collected, text=f"{100 * progress.collected:.0f} % of the dataset, built once")
+        else:
+            st.progress(progress.fraction, text=f"{100 * progress.fraction:.0f} % of the steps")
+    total = f"{progress.outer_steps:,}" if progress.outer_steps else "…"
+    step.metric("Outer step", f"{progress.step:,} / {total}")
+    rate.metric("Steps per second", "–" if progress.rate is None else f"{progress.rate:.1f}", help=_rate_help(views))
+    seconds = progress.seconds_left
+    left.metric("Time left", "–" if seconds is None else duration(seconds))
+
+
+def _rate_help(views: Sequence[RunView]) -> str:
+    return "Outer steps per second, all objectives together." if len(views) > 1 else "Outer steps per second."
+
+
+def loss_alt(views: Sequence[RunView]) -> str:
+    """The loss chart for screen readers."""
+    parts = [
+        f"{style(view.objective).label} from {view.losses[0]:.3g} to {view.losses[-1]:.3g}"
+        for view in views
+        if view.losses
+    ]
+    return "Loss over outer steps: " + (", ".join(parts) if parts else "no step is done yet")
+
+
+def return_alt(points: Mapping[str, Sequence[Estimate]], references: Mapping[str, float]) -> str:
+    """The chart of returns for screen readers."""
+    parts = [f"{style(key).label} {es[-1].mean:.1f}" for key, es in points.items() if es]
+    parts += [f"{style(key).label} {value:.1f}" for key, value in references.items()]
+    return "Normalised returns: " + (", ".join(parts) if parts else "nothing measured yet")
+
+
+def returns_caption(points: Mapping[str, Sequence[Estimate]]) -> str:
+    if any(points.values()):
+        return "Return of fresh students trained on the set as it is; 0 is random, 100 expert; whiskers: 95 %."
+    return "Returns appear at the first snapshots: fresh students are trained on the set and rolled out."

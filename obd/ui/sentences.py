@@ -1,0 +1,135 @@
+"""The sentences the app says about numbers.  Pure functions: results in, one plain sentence out."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from obd.config import DistillConfig
+from obd.runs.store import Run
+from obd.ui.charts import Estimate
+from obd.ui.monitor import GroupProgress, RunView
+from obd.ui.theme import style
+
+STATE_WORDS = {
+    "queued": "waiting its turn",
+    "calibrating": "measuring the speed of this machine",
+    "running": "distilling",
+    "evaluating": "measuring returns",
+    "finished": "finished",
+    "stopped": "stopped",
+    "failed": "failed",
+    "interrupted": "interrupted",
+}
+
+
+def result_sentence(views: Sequence[RunView], teacher: float | None, transitions: int | None) -> str:
+    """The outcome of a finished group: the best objective, its return and its share of the teacher's."""
+    results = [(view, result) for view in views if (result := view.result()) is not None]
+    if not results:
+        return "The runs ended before students were measured, so there is no return to report."
+    best, result = max(results, key=lambda pair: pair[1].mean)
+    half_width = (result.high - result.low) / 2
+    source = f" distilled from {transitions:,} transitions" if transitions else ""
+    sentence = (
+        f"Students trained on {best.size} {style(best.objective).label} pairs{source} reach a normalised return of "
+        f"**{result.mean:.1f} ± {half_width:.1f}**"
+    )
+    if teacher is not None and teacher > 0:
+        sentence += f", {share(result.mean, teacher)} of the teacher's {teacher:.1f}"
+    others = [f"{style(v.objective).label} {r.mean:.1f}" for v, r in results if v is not best]
+    return sentence + (f" ({', '.join(others)})." if others else ".")
+
+
+def share(value: float, whole: float) -> str:
+    """``value`` as a percentage of ``whole``, in whole percent."""
+    return f"{100 * value / whole:.0f} %"
+
+
+def progress_sentence(progress: GroupProgress, position: int | None) -> str:
+    """What the group is doing now.  ``position`` counts the groups ahead of it in the queue."""
+    if progress.state == "queued":
+        if position:
+            return f"Queued: {count(position, 'run')} ahead of this one, it starts by itself."
+        return "Queued: it starts by itself in a moment."
+    return STATE_WORDS.get(progress.state, progress.state).capitalize() + "."
+
+
+def count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
+def duration(seconds: float) -> str:
+    """``75 s`` below two minutes, else ``4 min``, else ``2.5 h``."""
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
+
+
+def group_label(runs: Sequence[Run], now: float | None = None) -> str:
+    """A short name of a group for a list: its own name or the objectives and the age."""
+    header = runs[0].header()
+    if header.get("name"):
+        return str(header["name"])
+    labels = ", ".join(dict.fromkeys(style(run.config.objective).label for run in runs))
+    return f"{labels} · {age(float(header['created']), now)}"
+
+
+def age(then: float, now: float | None = None) -> str:
+    """``just now``, ``5 min ago``, ``3 h ago`` or a date."""
+    elapsed = (time.time() if now is None else now) - then
+    if elapsed < 60:
+        return "just now"
+    if elapsed < 3600:
+        return f"{elapsed / 60:.0f} min ago"
+    if elapsed < 86400:
+        return f"{elapsed / 3600:.0f} h ago"
+    return time.strftime("%d %b %Y, %H:%M", time.localtime(then))
+
+
+def movement(start: NDArray[np.float32], moved: NDArray[np.float32], std: NDArray[np.float32]) -> float:
+    """Mean distance between two sets of states ``[N, obs_dim]``, in standard deviations per dimension."""
+    distance = np.sqrt((((moved - start) / std) ** 2).mean(axis=1))
+    return float(distance.mean())
+
+
+def movement_sentence(distance: float, step: int, objective: str, size: int) -> str:
+    """The message of the map of states."""
+    label = style(objective).label
+    if step == 0:
+        return f"At the start the {size} distilled states are real ones, drawn at random from the data."
+    return (
+        f"After {step:,} outer steps of {label} the {size} states have moved {distance:.2f} standard deviations "
+        "(per dimension, on average) away from the real states they started as."
+    )
+
+
+def rollouts_sentence(scores: Mapping[str, float]) -> str:
+    """The message of the rollouts video: who gets furthest of the students, beside the teacher."""
+    students = {key: value for key, value in scores.items() if key not in ("teacher", "random_selection")}
+    if not students:
+        return "Every policy starts from the same seed."
+    best = max(students, key=lambda key: students[key])
+    text = f"In this episode the student of {style(best).label} returns {students[best]:.1f}"
+    if "random_selection" in scores:
+        text += f", a student of as many random pairs {scores['random_selection']:.1f}"
+    if "teacher" in scores:
+        text += f", the teacher {scores['teacher']:.1f}"
+    return text + " (0 is random, 100 expert)."
+
+
+def interval(estimate: Estimate) -> str:
+    """``38.1 (35.0 to 41.2)``."""
+    return f"{estimate.mean:.1f} ({estimate.low:.1f} to {estimate.high:.1f})"
+
+
+def settings_line(config: DistillConfig) -> str:
+    """The settings that matter, in one line."""
+    budget = f"{config.steps:,} steps" if config.steps else f"{duration(config.seconds or 0)} each"
+    return (
+        f"{config.dataset} · {config.size} pairs · {budget} · {config.inner_steps} inner steps · "
+        f"{config.hidden_layers} × {config.hidden_width} units · seed {config.seed} · preset {config.preset}"
+    )

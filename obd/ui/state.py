@@ -1,0 +1,135 @@
+"""What all tabs share: the job queue, background tasks, loaded datasets and teachers, readers of runs.
+
+Everything expensive is cached by run id and parameters, never by array contents: Streamlit hashes only a sample
+of a large array.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable
+from pathlib import Path
+
+import streamlit as st
+
+from obd.data.catalog import DatasetInfo, list_datasets, load_dataset
+from obd.data.dataset import OfflineDataset
+from obd.runs.jobs import JobQueue
+from obd.runs.showcase import showcase_runs
+from obd.runs.store import Run, list_groups
+from obd.teachers.teacher import Teacher, load_teacher, shipped_teacher_path
+from obd.ui.monitor import RunReader
+from obd.ui.tasks import TaskRegistry
+
+SHOWCASE = "showcase"  # the group that ships with the app
+
+
+def _close_queue(queue: JobQueue) -> None:
+    queue.close()
+
+
+def _close_tasks(registry: TaskRegistry) -> None:
+    registry.close()
+
+
+@st.cache_resource(on_release=_close_queue, show_spinner=False)
+def job_queue() -> JobQueue:
+    """The one queue of this process; it outlives every browser tab."""
+    return JobQueue()
+
+
+@st.cache_resource(on_release=_close_tasks, show_spinner=False)
+def tasks() -> TaskRegistry:
+    """Background computations of the pages."""
+    return TaskRegistry()
+
+
+@st.cache_resource(max_entries=48, show_spinner=False)
+def reader(path: str) -> RunReader:
+    """The reader that follows one run directory."""
+    return RunReader(Path(path))
+
+
+class DatasetShelf:
+    """The datasets opened last.  Background threads use it too, so it is a plain object."""
+
+    def __init__(self, room: int = 2) -> None:
+        self._room = room
+        self._shelf: OrderedDict[str, OfflineDataset] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def __contains__(self, dataset_id: str) -> bool:
+        return dataset_id in self._shelf
+
+    def get(
+        self,
+        dataset_id: str,
+        on_progress: Callable[[float], None] | None = None,
+        should_stop: Callable[[], bool] | None = None,
+    ) -> OfflineDataset:
+        """The dataset, loaded (and a missing built-in one collected) now if need be; see ``load_dataset``."""
+        with self._lock:
+            if dataset_id in self._shelf:
+                self._shelf.move_to_end(dataset_id)
+                return self._shelf[dataset_id]
+        loaded = load_dataset(dataset_id, on_progress=on_progress, should_stop=should_stop)
+        with self._lock:
+            self._shelf[dataset_id] = loaded
+            while len(self._shelf) > self._room:
+                self._shelf.popitem(last=False)
+        return loaded
+
+
+@st.cache_resource(show_spinner=False)
+def shelf() -> DatasetShelf:
+    """Loaded datasets, shared by tabs and background tasks."""
+    return DatasetShelf()
+
+
+@st.cache_resource(max_entries=48, show_spinner=False)
+def reader(path: str) -> RunReader:
+    """The reader that follows one run directory."""
+    return RunReader(Path(path))
+
+
+@st.cache_resource(max_entries=2, show_spinner="Opening the dataset …")
+def dataset(dataset_id: str) -> OfflineDataset:
+    """A loaded dataset; ObdError if it cannot be opened."""
+    return load_dataset(dataset_id)
+
+
+@st.cache_resource(max_entries=4, show_spinner=False)
+def teacher(dataset_id: str, path: str) -> Teacher:
+    """The teacher at ``path`` or, when empty, the one shipped for the dataset."""
+    return load_teacher(Path(path) if path else shipped_teacher_path(dataset_id))
+
+
+@st.cache_resource(ttl=15, max_entries=1, show_spinner=False)
+def datasets() -> list[DatasetInfo]:
+    """The catalogue, looked up again every quarter of a minute."""
+    return list_datasets()
+
+
+def dataset_info(dataset_id: str) -> DatasetInfo | None:
+    return next((info for info in datasets() if info.id == dataset_id), None)
+
+
+def groups() -> dict[str, list[Run]]:
+    """Every group of runs, newest first, the shipped showcase last."""
+    found = list_groups()
+    shipped = showcase_runs()
+    if shipped:
+        found[SHOWCASE] = shipped
+    return found
+
+
+def select_group(group: str) -> None:
+    """Make a group the one that all pages show, and the URL name it."""
+    st.session_state["group"] = group
+    st.query_params["group"] = group
+
+
+def still_there(runs: list[Run]) -> list[Run]:
+    """The runs whose directories have not been deleted since the list was made."""
+    return [run for run in runs if (run.path / "config.json").is_file()]

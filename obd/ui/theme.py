@@ -1,0 +1,109 @@
+"""How every method looks and is explained: the only place that knows colours, symbols and sentences about them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Style:
+    """The look of one method on every page.
+
+    Attributes:
+        label: short name.
+        colour: from the Okabe-Ito palette, told apart under the common colour-vision deficiencies.
+        symbol: ECharts symbol name, so that nothing depends on colour alone.
+        glyph: the same symbol as a character, for running text.
+        dash: ECharts line type.
+        explanation: one line in plain words.
+        formula: LaTeX without dollar signs, empty for a baseline.
+    """
+
+    label: str
+    colour: str
+    symbol: str
+    glyph: str
+    dash: str
+    explanation: str
+    formula: str = ""
+
+
+STYLES: dict[str, Style] = {
+    "dbc": Style(
+        "DBC",
+        "#E69F00",
+        "rect",
+        "■",
+        "dotted",
+        "students imitate the actions in the data, good and bad alike",
+        r"\mathbb{E}_{(s,a)\sim D}\;\lVert \pi(s) - a \rVert^2",
+    ),
+    "pbc": Style(
+        "PBC",
+        "#0072B2",
+        "triangle",
+        "▲",
+        "dashed",
+        "students imitate what the teacher would do in the same states",
+        r"\mathbb{E}_{s\sim D}\;\lVert \pi(s) - \pi^*(s) \rVert^2",
+    ),
+    "av_pbc": Style(
+        "Av-PBC",
+        "#009E73",
+        "circle",
+        "●",
+        "solid",
+        "like PBC, but states with a high action value count more",
+        r"\mathbb{E}_{s\sim D}\;q^*(s,\pi^*(s))\,\lVert \pi(s) - \pi^*(s) \rVert^2",
+    ),
+    "random_selection": Style(
+        "Random selection",
+        "#7F7F7F",
+        "emptyCircle",
+        "○",
+        "dashed",
+        "as many pairs drawn at random from the data",
+    ),
+    "teacher": Style(
+        "Teacher",
+        "#CC79A7",
+        "diamond",
+        "◆",
+        "solid",
+        "the policy that offline reinforcement learning found in the data",
+    ),
+    "whole_bc": Style(
+        "Whole-data BC",
+        "#56B4E9",
+        "emptyRect",
+        "□",
+        "dotted",
+        "imitation of every action in the data",
+    ),
+}
+
+OBJECTIVE_KEYS = ("dbc", "pbc", "av_pbc")
+
+# Cividis from 15 to 92 %: perceptually uniform, the same for colour-blind eyes, visible on white and on black.
+CIVIDIS = ("#273F6F", "#434E6C", "#585D6D", "#6C6E72", "#828079", "#999276", "#B1A570", "#CBBA67", "#E4CF59")
+
+NEUTRAL = "#8A8F98"  # reads on the light and on the dark background
+
+
+def style(key: str) -> Style:
+    """The style of an objective or baseline; a neutral one for a key nobody has described."""
+    return STYLES.get(key) or Style(key, NEUTRAL, "circle", "●", "solid", "")
+
+
+def tag(key: str) -> str:
+    """Markdown: coloured symbol and label, for running text."""
+    look = style(key)
+    return f'<span style="color:{look.colour}">{look.glyph}</span>&nbsp;**{look.label}**'
+
+# Streamlit has settings for colours and fonts but not for these margins.
+CSS = """<style>
+.stMainBlockContainer { padding-left: 2.5rem; padding-right: 2.5rem; max-width: 78rem; }
+[data-testid="stSidebarHeader"] { height: 3rem; margin-bottom: 0; }
+[data-testid="stMetricLabel"] { opacity: 0.75; }
+video { border-radius: 0.4rem; }
+</style>"""

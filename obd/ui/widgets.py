@@ -1,0 +1,260 @@
+"""Pieces that several pages share: errors as sentences, the choice of a run, the form of the settings."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import streamlit as st
+
+from obd.config import PRESETS, DistillConfig, Option, options
+from obd.errors import ObdError
+from obd.runs.store import Run
+from obd.ui import router, state
+from obd.ui.sentences import group_label
+from obd.ui.tasks import UNEXPECTED, Task
+from obd.ui.theme import OBJECTIVE_KEYS, style, tag
+
+log = logging.getLogger(__name__)
+
+# Fields that have their own widget, or that the app fills in itself.
+PLACED = ("dataset", "objective", "size", "seconds", "seed", "preset")
+
+
+def show_error(error: ObdError | str) -> None:
+    """One sentence in place."""
+    st.error(str(error), icon=":material/error:")
+
+
+@contextmanager
+def guard() -> Iterator[None]:
+    """Show an ObdError as its sentence; log anything unexpected to the terminal and say so plainly."""
+    try:
+        router.hand_over()
+        yield
+    except ObdError as error:
+        show_error(error)
+    except Exception:  # Streamlit's own control flow (rerun, stop, switch page) is not an Exception
+        log.exception("a page failed")
+        show_error(UNEXPECTED)
+
+
+def choose_group() -> tuple[str, list[Run]] | None:
+    """The run to show: from the URL, else the last one chosen, else the active or newest one.
+
+    Draws the choice in the sidebar and keeps ``?group=`` in the URL.  None when there is no run at all.
+    """
+    groups = state.groups()
+    if not groups:
+        return None
+    wanted = st.query_params.get("group") or st.session_state.get("group")
+    active = state.job_queue().active()
+    current = wanted if wanted in groups else active if active in groups else next(iter(groups))
+    if wanted and wanted not in groups:
+        st.warning("The run in this address is not here any more; this is another one.", icon=":material/info:")
+    names = list(groups)
+    st.session_state["run choice"] = current  # the URL is the truth, the widget follows it
+    st.sidebar.selectbox(
+        "Run",
+        names,
+        format_func=lambda name: _group_name(name, groups.get(name, [])),
+        key="run choice",
+        on_change=_group_chosen,
+        help="A run holds one or several objectives that were started together.",
+    )
+    state.select_group(current)
+    return current, groups[current]
+
+
+def _group_chosen() -> None:
+    state.select_group(st.session_state["run choice"])
+
+
+def _group_name(name: str, runs: Sequence[Run]) -> str:
+    try:
+        return "Showcase (shipped with the app)" if name == state.SHOWCASE else group_label(runs)
+    except (ObdError, IndexError):
+        return name
+
+
+def choose_objective(available: Sequence[str]) -> str:
+    """One of the objectives of a run, kept in ``?objective=``."""
+    wanted = st.query_params.get("objective") or st.session_state.get("objective")
+    if wanted and wanted not in available and st.query_params.get("objective"):
+        st.warning("This run has no such objective; it shows another one.", icon=":material/info:")
+    st.session_state["objective choice"] = wanted if wanted in available else available[-1]
+    chosen = st.sidebar.segmented_control(
+        "Objective",
+        list(available),
+        format_func=objective_label,
+        key="objective choice",
+        required=True,
+        on_change=_objective_chosen,
+    )
+    st.query_params["objective"] = chosen
+    return str(chosen)
+
+
+def _objective_chosen() -> None:
+    chosen = st.session_state["objective choice"]
+    st.session_state["objective"] = chosen
+    st.query_params["objective"] = chosen
+
+
+def objective_label(key: str) -> str:
+    return f"{style(key).glyph} {style(key).label}"
+
+
+def settings_form() -> tuple[list[DistillConfig] | None, bool]:
+    """The sidebar form of the Distil page.
+
+    Returns the settings of one run per chosen objective (None when they are not valid; the reason is shown) and
+    whether Start was pressed.
+    """
+    catalogue = {info.id: info for info in state.datasets()}
+    described = options(DistillConfig)
+    names = list(catalogue)
+    if not names:
+        show_error("There is no dataset to distil; build one with `python -m obd collect`.")
+        return None, False
+    dataset = st.selectbox(
+        "Dataset",
+        names,
+        format_func=lambda name: catalogue[name].title if name in catalogue else name,
+        help=described["dataset"].help,
+        key="dataset",
+        persist_state="session",
+    )
+    objectives = st.pills(
+        "Objectives",
+        OBJECTIVE_KEYS,
+        selection_mode="multi",
+        default=OBJECTIVE_KEYS,
+        format_func=objective_label,
+        help="What the students imitate. Several are distilled side by side.",
+        key="objectives",
+        persist_state="session",
+    )
+    left, right = st.columns(2)
+    values = {"dataset": dataset}
+    with left:
+        values["size"] = _field("size", described["size"], 256, "main")
+    with right:
+        values["seconds"] = _field("seconds", described["seconds"], 60, "main")
+    start = st.button("Start", type="primary", width="stretch", icon=":material/play_arrow:", key="start")
+    with st.expander("Advanced"):
+        preset = st.selectbox(
+            "Preset",
+            list(PRESETS),
+            format_func={"default": "Ours (minutes)", "paper": "The paper's (hours)"}.get,
+            help="Settings to start from.",
+            key="preset",
+            persist_state="session",
+        )
+        values["seed"] = _field("seed", described["seed"], 0, "main")
+        base = dataclasses.asdict(DistillConfig(**PRESETS[preset], preset=preset))
+        for name, option in described.items():
+            if name not in PLACED:
+                values[name] = _field(name, option, base[name], preset)
+    if not objectives:
+        show_error("Choose at least one objective.")
+        return None, False
+    try:
+        base = dict(PRESETS[preset], preset=preset) | values
+        if base.get("steps") is not None:
+            base["seconds"] = None  # a fixed number of steps replaces the budget
+        chosen = [key for key in OBJECTIVE_KEYS if key in objectives]
+        return [DistillConfig(**base, objective=key) for key in chosen], start
+    except ObdError as error:
+        show_error(error)
+        return None, False
+
+
+def _field(name: str, option: Option, default: Any, scope: str) -> Any:
+    """The widget that fits a setting; its value."""
+    common: dict[str, Any] = {
+        "help": f"{option.help[0].upper()}{option.help[1:]}.",
+        "key": f"setting {scope} {name}",
+        "persist_state": "session",
+    }
+    if isinstance(default, bool):
+        return st.toggle(option.label, default, **common)
+    if option.choices:
+        return st.selectbox(option.label, option.choices, index=option.choices.index(default), **common)
+    if isinstance(default, str):
+        return st.text_input(option.label, default, **common).strip()
+    if isinstance(default, float):
+        low, high = float(option.low or 0), float(option.high or 0)
+        return st.number_input(option.label, low, high, default, step=None, format="%g", **common)
+    low_int, high_int = int(option.low or 0), int(option.high or 0)
+    if default is None:
+        common["placeholder"] = "from the time budget"
+    return st.number_input(option.label, low_int, high_int, default, **common)
+
+
+def explain_objectives(keys: Sequence[str]) -> None:
+    """One column per objective: symbol, plain words, formula."""
+    for column, key in zip(st.columns(max(len(keys), 1)), keys, strict=False):
+        look = style(key)
+        with column:
+            st.markdown(f"{tag(key)}: {look.explanation}.", unsafe_allow_html=True)
+            if look.formula:
+                st.markdown(f"$\\small {look.formula}$")
+
+
+def task_progress(task: Task, text: str) -> None:
+    """The progress of a background task, or its failure as one sentence."""
+    if task.state == "running":
+        st.progress(task.fraction, text=f"{text} {100 * task.fraction:.0f} %")
+    elif task.state == "failed":
+        show_error(task.error)
+    elif task.state == "cancelled":
+        st.info("This was cancelled.")
+
+
+def dataset_ready(dataset_id: str) -> bool:
+    """Whether the dataset is loaded; if it must be collected first, that is started and its progress drawn."""
+    shelf = state.shelf()
+    if dataset_id in shelf:
+        return True
+    info = state.dataset_info(dataset_id)
+    key = ("dataset", dataset_id)
+    task = state.tasks().get(key)
+    if info is not None and info.builtin and not info.available and (task is None or task.state != "done"):
+        state.tasks().start_once(
+            key, lambda task: shelf.get(dataset_id, task.progress, task.should_stop), f"dataset {dataset_id}"
+        )
+        st.fragment(_collecting, run_every=0.5)(key)
+        return False
+    state.tasks().forget(key)
+    with st.spinner("Opening the dataset …"):
+        shelf.get(dataset_id)
+    return True
+
+
+def _collecting(key: tuple[str, ...]) -> None:
+    poll(key, "Building the dataset, once: the shipped policies play their episodes.")
+
+
+def poll(key: tuple[object, ...], text: str) -> None:
+    """Body of a fragment that waits for a task: progress and Cancel, or the failure and Try again."""
+    task = state.tasks().get(key)
+    if task is None or task.state == "done":
+        st.rerun()
+    task_progress(task, text)
+    if task.state == "running":
+        if st.button("Cancel", key=f"cancel {key[0]}"):
+            task.cancel()
+    elif st.button("Try again", icon=":material/refresh:", key=f"retry {key[0]}"):
+        state.tasks().forget(key)
+        st.rerun()
+
+
+def empty_state(sentence: str) -> None:
+    """What a page says when there is no run yet: one sentence and one button."""
+    st.markdown(sentence)
+    if st.button("Start a run", type="primary", icon=":material/play_arrow:", key="empty start"):
+        st.switch_page("pages/distill.py")

@@ -1,0 +1,84 @@
+"""Home: what this is, the shipped result, and one button."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from obd.config import DEFAULT_DATASET, OBJECTIVES, DistillConfig
+from obd.errors import ObdError
+from obd.paths import assets_dir
+from obd.ui import charts, headline, launch, widgets
+
+QUICK_SECONDS = 60.0
+
+
+def introduction() -> None:
+    st.title("Distil a robot's memory to a few hundred moments", anchor=False)
+    st.markdown(
+        "A robot's log holds hundreds of thousands of steps, most of them clumsy. "
+        "Offline behaviour distillation condenses it into a few hundred synthetic pairs of *state* and *action*. "
+        "A fresh neural network trained on those pairs alone walks after a fraction of a second."
+    )
+    if st.button("Distil for one minute", type="primary", icon=":material/play_arrow:", key="quick start"):
+        configs = [
+            DistillConfig(dataset=DEFAULT_DATASET, objective=objective, seconds=QUICK_SECONDS)
+            for objective in OBJECTIVES
+        ]
+        st.switch_page("pages/distill.py", query_params={"group": launch.start(configs)})
+    st.caption("Three objectives compete on your machine; nothing leaves it.")
+
+
+def picture(shown: headline.Headline | None) -> bool:
+    """The showcase video, or the bars in its place.  True when the bars are still to be drawn."""
+    video = assets_dir() / "showcase" / "rollouts.mp4"
+    if video.is_file():
+        st.video(str(video), loop=True, autoplay=True, muted=True, alt="Robots trained on distilled data, side by side")
+        st.caption("One student per objective, beside random selection and the teacher, from the same start.")
+        return True
+    if shown is not None:
+        bars(shown)
+    else:
+        st.info("The showcase is not in this copy of the app; the button makes your own result in a minute.")
+    return False
+
+
+def bars(shown: headline.Headline) -> None:
+    st.echarts_chart(
+        charts.return_bars(shown.rows),
+        height=260,
+        key="showcase bars",
+        alt="Normalised returns: " + ", ".join(f"{key} {e.mean:.1f}" for key, e in shown.rows),
+    )
+    st.caption(shown.sentence)
+
+
+def numbers(shown: headline.Headline) -> None:
+    for column, number in zip(st.columns(len(shown.numbers)), shown.numbers, strict=True):
+        column.metric(number.label, number.value, help=number.help)
+
+
+def page() -> None:
+    try:
+        shown = headline.load()
+    except ObdError:  # a damaged showcase must not keep anybody from starting
+        shown = None
+    left, right = st.columns([5, 6], gap="large", vertical_alignment="center")
+    with left:
+        introduction()
+    with right:
+        rest = picture(shown)
+    if shown is None:
+        return
+    st.space("medium")
+    if rest:
+        left, right = st.columns([5, 6], gap="large", vertical_alignment="center")
+        with left:
+            numbers(shown)
+        with right:
+            bars(shown)
+    else:
+        numbers(shown)
+
+
+with widgets.guard():
+    page()

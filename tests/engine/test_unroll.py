@@ -1,0 +1,101 @@
+"""The hand-written hypergradient against an independent autograd unroll, in float64."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from obd.engine import plain
+from obd.engine.unroll import Shape, Unroll, orthogonal_parameters, outer_loss
+
+BATCH = 21
+
+
+def relative_error(value: torch.Tensor, reference: torch.Tensor) -> float:
+    return float((value - reference).norm() / reference.norm())
+
+
+def problem(shape: Shape, weighted: bool, seed: int = 0) -> dict[str, torch.Tensor | None]:
+    generator = torch.Generator().manual_seed(seed)
+
+    def normal(*sizes: int) -> torch.Tensor:
+        return torch.randn(sizes, generator=generator, dtype=torch.float64)
+
+    r = shape.replicas
+    return {
+        "observations": normal(r, shape.size, shape.observation_dim),
+        "actions": normal(r, shape.size, shape.action_dim).mul_(0.7),
+        "log_rates": normal(r, len(shape.widths) - 1).mul_(0.3).sub_(2.0),
+        "states": normal(r, BATCH, shape.observation_dim),
+        "targets": normal(r, BATCH, shape.action_dim).tanh_(),
+        "weights": normal(r, BATCH).abs() if weighted else None,
+    }
+
+
+@pytest.mark.parametrize("replicas", [1, 3])
+@pytest.mark.parametrize("hidden", [(7,), (8, 6), (9, 8, 7), (6, 6, 6, 6)])
+@pytest.mark.parametrize(("steps", "momentum", "decay"), [(1, 0.0, False), (12, 0.9, True), (30, 0.5, False)])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_hypergradient_is_exact(
+    replicas: int, hidden: tuple[int, ...], steps: int, momentum: float, decay: bool, weighted: bool
+) -> None:
+    shape = Shape(replicas, size=11, observation_dim=5, action_dim=3, hidden=hidden, steps=steps)
+    data = problem(shape, weighted)
+    start = orthogonal_parameters(shape, torch.Generator().manual_seed(1), dtype=torch.float64)
+    unroll = Unroll(shape, momentum=momentum, decay=decay, dtype=torch.float64)
+
+    final = unroll.train(start, data["observations"], data["actions"], data["log_rates"].exp())
+    loss, gradient = outer_loss(final, data["states"], data["targets"], data["weights"])
+    results = unroll.adjoint(gradient)
+
+    for r in range(replicas):
+        expected_loss, expected = plain.hypergradient(
+            [(w[r], b[r, 0]) for w, b in start],
+            data["observations"][r],
+            data["actions"][r],
+            data["log_rates"][r],
+            steps=steps,
+            momentum=momentum,
+            decay=decay,
+            states=data["states"][r],
+            targets=data["targets"][r],
+            weights=None if data["weights"] is None else data["weights"][r],
+        )
+        assert relative_error(loss[r], expected_loss) < 1e-12
+        for value, reference in zip(results, expected, strict=True):
+            assert relative_error(value[r], reference) < 1e-8
+
+
+def test_buffers_can_be_reused() -> None:
+    """A second run in the same memory gives what a fresh one gives."""
+    shape = Shape(2, size=6, observation_dim=4, action_dim=2, hidden=(8, 8), steps=9)
+    used = Unroll(shape, momentum=0.9, decay=True, dtype=torch.float64)
+    for seed in (3, 4):
+        data = problem(shape, weighted=True, seed=seed)
+        start = orthogonal_parameters(shape, torch.Generator().manual_seed(seed), dtype=torch.float64)
+        outcomes = []
+        for unroll in (used, Unroll(shape, momentum=0.9, decay=True, dtype=torch.float64)):
+            final = unroll.train(start, data["observations"], data["actions"], data["log_rates"].exp())
+            loss, gradient = outer_loss(final, data["states"], data["targets"], data["weights"])
+            outcomes.append((loss, *unroll.adjoint(gradient)))
+        for first, second in zip(*outcomes, strict=True):
+            assert torch.equal(first, second)
+
+
+def test_orthogonal_start() -> None:
+    shape = Shape(2, size=1, observation_dim=5, action_dim=3, hidden=(16, 16), steps=1)
+    for weight, bias in orthogonal_parameters(shape, torch.Generator().manual_seed(0), dtype=torch.float64):
+        gram = weight.mT @ weight if weight.shape[1] >= weight.shape[2] else weight @ weight.mT
+        assert torch.allclose(gram, 2 * torch.eye(gram.shape[-1], dtype=torch.float64).expand_as(gram))
+        assert not bias.any()
+
+
+def test_memory_and_arithmetic_of_the_paper() -> None:
+    """About 63 GFLOP at N = 256, three hidden layers of 256, 100 inner steps, 2,560 real states."""
+    shape = Shape(1, size=256, observation_dim=17, action_dim=6, hidden=(256, 256, 256), steps=100)
+    assert 6.2e10 < shape.flops(2560) < 6.6e10
+    unroll = Unroll(Shape(2, 8, 3, 2, (4, 4), 5), momentum=0.0, decay=False)
+    stored = unroll.weights + unroll.biases + unroll.activations + unroll.deltas
+    stored += [tensor for pair in unroll.velocity for tensor in pair]
+    actual = sum(tensor.numel() * 4 for tensor in stored)
+    assert actual == pytest.approx(unroll.shape.bytes(), rel=0.1)
