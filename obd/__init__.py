@@ -1,10 +1,10 @@
 """Offline behaviour distillation: compress an offline RL dataset into a few hundred state-action pairs.
 
-    >>> from obd import DistillConfig, distill, load_dataset, load_teacher, shipped_teacher_path
-    >>> dataset = load_dataset("obd/halfcheetah/medium-replay-v0")
-    >>> teacher = load_teacher(shipped_teacher_path(dataset.id))
-    >>> distilled = distill(DistillConfig(objective="pbc", seconds=60), dataset, teacher)
-    >>> score = evaluate(dataset.env_id, train_students(distilled, 10), dataset.reference_returns)
+>>> from obd import DistillConfig, distill, load_dataset, load_teacher, shipped_teacher_path
+>>> dataset = load_dataset("obd/halfcheetah/medium-replay-v0")
+>>> teacher = load_teacher(shipped_teacher_path(dataset.id))
+>>> distilled = distill(DistillConfig(objective="pbc", seconds=60), dataset, teacher)
+>>> score = evaluate(dataset.env_id, train_students(distilled, 10), dataset.reference_returns)
 """
 
 from __future__ import annotations

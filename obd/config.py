@@ -40,12 +40,8 @@ class DistillConfig:
     """
 
     dataset: str = option(DEFAULT_DATASET, "Dataset", "the offline dataset to distil", group="main")
-    objective: str = option(
-        "av_pbc", "Objective", "what the outer loop minimises", choices=OBJECTIVES, group="main"
-    )
-    size: int = option(
-        256, "Synthetic pairs", "how many state-action pairs to distil", low=1, high=4096, group="main"
-    )
+    objective: str = option("av_pbc", "Objective", "what the outer loop minimises", choices=OBJECTIVES, group="main")
+    size: int = option(256, "Synthetic pairs", "how many state-action pairs to distil", low=1, high=4096, group="main")
     seconds: float | None = option(
         60.0, "Seconds", "time budget; becomes a step count after a short calibration", low=1, high=1e6, group="main"
     )
@@ -64,16 +60,12 @@ class DistillConfig:
     inner_step_size: float = option(0.1, "Inner step size", "start value of the student's step size", low=1e-5, high=10)
     learn_step_sizes: bool = option(True, "Learn step sizes", "distil one step size per layer along with the data")
     step_size_decay: bool = option(True, "Decay step size", "linearly to zero inside the inner loop")
-    initialisations: int = option(
-        1, "Initialisations", "student starts averaged in each outer step", low=1, high=64
-    )
+    initialisations: int = option(1, "Initialisations", "student starts averaged in each outer step", low=1, high=64)
 
     outer_optimizer: str = option("adam", "Outer optimizer", "updates the synthetic pairs", choices=("adam", "sgd"))
     outer_step_size: float = option(0.05, "Outer step size", "of the synthetic pairs", low=1e-6, high=10)
     outer_momentum: float = option(0.9, "Outer momentum", "SGD's momentum or Adam's first decay", low=0.0, high=0.999)
-    outer_schedule: str = option(
-        "cosine", "Outer schedule", "step size over the run", choices=("cosine", "constant")
-    )
+    outer_schedule: str = option("cosine", "Outer schedule", "step size over the run", choices=("cosine", "constant"))
     step_size_rate: float = option(0.02, "Rate of the step sizes", "outer step of their logarithms", low=0, high=1)
     batch_size: int = option(512, "Real states per step", "drawn afresh at each outer step", low=1, high=65_536)
     clipping: str = option(

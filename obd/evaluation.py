@@ -74,7 +74,7 @@ def _environment(env_id: str) -> Any:
 def _lower_priority() -> None:
     os.environ["OMP_NUM_THREADS"] = "1"
     if hasattr(os, "nice"):  # a rollout must not delay the page
-        os.nice(10)
+        os.nice(5)
 
 
 @lru_cache(maxsize=1)
@@ -176,7 +176,5 @@ def evaluate(
 ) -> Score:
     """Roll out and summarise; see :func:`rollout_returns` for what it raises."""
     start = time.perf_counter()
-    returns = rollout_returns(
-        env_id, policies, episodes, seed, on_progress=on_progress, should_stop=should_stop
-    )
+    returns = rollout_returns(env_id, policies, episodes, seed, on_progress=on_progress, should_stop=should_stop)
     return summarize(returns, reference, round(time.perf_counter() - start, 2))

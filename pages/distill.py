@@ -19,21 +19,25 @@ def controls() -> None:
             st.rerun()
 
 
+def going_on(group: str, views: list[RunView]) -> bool:
+    """Whether anything of the group still happens; a stopped one may be finishing its last measurement."""
+    return any(view.active for view in views) or state.job_queue().active() == group
+
+
 def buttons(group: str, views: list[RunView]) -> None:
     """Stop while something happens, Resume when something is unfinished."""
-    now = group_state(views)
-    if any(view.active for view in views):
-        if st.button("Stop", icon=":material/stop:", key="stop", help="Keeps what has been distilled so far."):
+    if going_on(group, views):
+        stopping = st.session_state.get("stopping") == group
+        label = "Stopping …" if stopping else "Stop"
+        if st.button(label, icon=":material/stop:", key="stop", disabled=stopping, help="Keeps what there is so far."):
             state.job_queue().stop(group)
             st.session_state["stopping"] = group
-            st.rerun(scope="fragment")
-        if st.session_state.get("stopping") == group:
-            st.caption("Stopping after this step …")
-    elif now in ("stopped", "interrupted", "failed") and group != state.SHOWCASE:
-        if st.button("Resume", icon=":material/resume:", key="resume", help="Goes on from the last snapshot."):
-            st.session_state.pop("stopping", None)
-            state.job_queue().resume(group)
             st.rerun()
+    elif group_state(views) == "finished" or group == state.SHOWCASE:
+        return
+    elif st.button("Resume", icon=":material/resume:", key="resume", help="Goes on from the last snapshot."):
+        state.job_queue().resume(group)
+        st.rerun()
 
 
 def watch(group: str, runs: list[Run], live_when_drawn: bool) -> None:
@@ -45,7 +49,7 @@ def watch(group: str, runs: list[Run], live_when_drawn: bool) -> None:
         if not views:
             st.warning("The directory of this run has been deleted; choose another run.")
             return
-        active = any(view.active for view in views)
+        active = going_on(group, views)
         progress = group_progress(views)
         references = live.baselines(views[0].dataset, views[0].size)
         top, side = st.columns([6, 1], vertical_alignment="center")
@@ -83,9 +87,11 @@ def links(group: str) -> None:
     """Where to go from a run that is over."""
     with st.container(horizontal=True):
         st.page_link(
-            "pages/states.py", label="See where the states went", icon=":material/scatter_plot:",
+            "pages/states.py",
+            label="See where the states went",
+            icon=":material/scatter_plot:",
             query_params={"group": group},
-        )  # fmt: skip
+        )
         st.page_link(
             "pages/rollouts.py", label="Watch the students", icon=":material/movie:", query_params={"group": group}
         )
@@ -96,12 +102,14 @@ def page() -> None:
     chosen = widgets.choose_group()
     if chosen is None:
         st.subheader("Nothing has been distilled yet", anchor=False)
-        st.markdown("Choose a dataset and objectives on the left and press **Start**: the first points come in seconds.")
+        st.markdown("Choose a dataset and objectives on the left and press **Start**: points come within seconds.")
         widgets.explain_objectives(OBJECTIVE_KEYS)
         return
     group, runs = chosen
     views, _ = read_all([state.reader(str(run.path)) for run in state.still_there(runs)])
-    active = any(view.active for view in views)
+    active = going_on(group, views)
+    if not active:
+        st.session_state.pop("stopping", None)
     st.fragment(watch, run_every=1.0 if active else None)(group, runs, active)
     if views:
         st.space("small")
@@ -109,5 +117,5 @@ def page() -> None:
         st.caption(sentences.settings_line(views[0].run.config))
 
 
-with widgets.guard():
+with widgets.page("distill"):
     page()

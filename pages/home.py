@@ -8,6 +8,7 @@ from obd.config import DEFAULT_DATASET, OBJECTIVES, DistillConfig
 from obd.errors import ObdError
 from obd.paths import assets_dir
 from obd.ui import charts, headline, launch, widgets
+from obd.ui.theme import style
 
 QUICK_SECONDS = 60.0
 
@@ -28,33 +29,23 @@ def introduction() -> None:
     st.caption("Three objectives compete on your machine; nothing leaves it.")
 
 
-def picture(shown: headline.Headline | None) -> bool:
-    """The showcase video, or the bars in its place.  True when the bars are still to be drawn."""
+def picture() -> None:
+    """The showcase video, when it is there."""
     video = assets_dir() / "showcase" / "rollouts.mp4"
     if video.is_file():
         st.video(str(video), loop=True, autoplay=True, muted=True, alt="Robots trained on distilled data, side by side")
         st.caption("One student per objective, beside random selection and the teacher, from the same start.")
-        return True
-    if shown is not None:
-        bars(shown)
-    else:
-        st.info("The showcase is not in this copy of the app; the button makes your own result in a minute.")
-    return False
 
 
 def bars(shown: headline.Headline) -> None:
+    """Returns of all methods and the sentence they make."""
     st.echarts_chart(
         charts.return_bars(shown.rows),
-        height=260,
+        height=200,
         key="showcase bars",
-        alt="Normalised returns: " + ", ".join(f"{key} {e.mean:.1f}" for key, e in shown.rows),
+        alt="Normalised returns: " + ", ".join(f"{style(key).label} {e.mean:.1f}" for key, e in shown.rows),
     )
     st.caption(shown.sentence)
-
-
-def numbers(shown: headline.Headline) -> None:
-    for column, number in zip(st.columns(len(shown.numbers)), shown.numbers, strict=True):
-        column.metric(number.label, number.value, help=number.help)
 
 
 def page() -> None:
@@ -62,23 +53,20 @@ def page() -> None:
         shown = headline.load()
     except ObdError:  # a damaged showcase must not keep anybody from starting
         shown = None
-    left, right = st.columns([5, 6], gap="large", vertical_alignment="center")
+    left, right = st.columns(2, gap="large", vertical_alignment="center")
     with left:
         introduction()
+        if shown is not None:
+            st.space("small")
+            for column, number in zip(st.columns(len(shown.numbers)), shown.numbers, strict=True):
+                column.metric(number.label, number.value, help=number.help)
     with right:
-        rest = picture(shown)
-    if shown is None:
-        return
-    st.space("medium")
-    if rest:
-        left, right = st.columns([5, 6], gap="large", vertical_alignment="center")
-        with left:
-            numbers(shown)
-        with right:
+        picture()
+        if shown is not None:
             bars(shown)
-    else:
-        numbers(shown)
+        else:
+            widgets.explain_objectives(OBJECTIVES)
 
 
-with widgets.guard():
+with widgets.page("home"):
     page()

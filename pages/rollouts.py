@@ -53,24 +53,21 @@ def show(video: videos.Video, seed: int) -> None:
     )
     for column, shot in zip(st.columns(len(video.shots)), video.shots, strict=True):
         with column:
-            ending = f"fell after {shot.seconds:.1f} s" if shot.terminated else f"ran all {shot.seconds:.0f} s"
-            st.markdown(f"{tag(shot.key)}<br>**{shot.score:.1f}**, {ending}", unsafe_allow_html=True)
-    left, right = st.columns([4, 1], vertical_alignment="center")
-    with left:
-        drawn = "drawn by MuJoCo" if video.renderer == "mujoco" else "schematic drawing, as OpenGL is not available"
-        st.caption(
-            f"The first student of each set (not the best one), start state {seed}, whole-episode returns; {drawn}."
-        )
-    with right:
-        st.download_button(
-            "Download",
-            data=video.path.read_bytes,
-            file_name=video.path.name,
-            mime="video/mp4",
-            icon=":material/download:",
-            on_click="ignore",
-            width="stretch",
-        )
+            ending = f", fell after {shot.seconds:.1f} s" if shot.terminated else ""
+            st.markdown(f"{tag(shot.key)}<br>{shot.score:.1f}{ending}", unsafe_allow_html=True)
+    drawn = "drawn by MuJoCo" if video.renderer == "mujoco" else "schematic drawing, as OpenGL is not available"
+    st.caption(
+        f"The first student of each set (not the best one), start state {seed}; returns are of whole episodes; {drawn}."
+    )
+    st.sidebar.download_button(
+        "Download the video",
+        data=video.path.read_bytes,
+        file_name=video.path.name,
+        mime="video/mp4",
+        icon=":material/download:",
+        on_click="ignore",
+        width="stretch",
+    )
 
 
 def page() -> None:
@@ -81,12 +78,18 @@ def page() -> None:
         return
     group, runs = chosen
     with st.sidebar:
-        seed = st.number_input("Start state", 0, 9999, 0, help="Seed of the episode; all policies share it.", key="episode")
-        seconds = st.slider("Seconds shown", 2, 50, 10, help="Real time; the returns are of whole episodes.", key="length")
+        seed = st.number_input(
+            "Start state", 0, 9999, 0, help="Seed of the episode; all policies share it.", key="episode"
+        )
+        seconds = st.slider(
+            "Seconds shown", 2, 50, 10, help="Real time; the returns are of whole episodes.", key="length"
+        )
     ready = videos.distilled_runs(runs)
     if not ready:
         st.info("This run is not over yet; its students can be watched when it is finished or stopped.")
-        st.page_link("pages/distill.py", label="Watch the run", icon=":material/filter_alt:", query_params={"group": group})
+        st.page_link(
+            "pages/distill.py", label="Watch the run", icon=":material/filter_alt:", query_params={"group": group}
+        )
         return
     video, key = ask(group, ready, int(seed), float(seconds))
     if video is None:
@@ -95,5 +98,5 @@ def page() -> None:
         show(video, int(seed))
 
 
-with widgets.guard():
+with widgets.page("rollouts"):
     page()

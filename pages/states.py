@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
-from obd.runs.store import Run
+from obd.runs.store import ACTIVE_STATES, Run
 from obd.ui import mapdata, maps, sentences, state, widgets
 from obd.ui.theme import style
 
@@ -15,31 +15,25 @@ PLAY_SECONDS = 0.6
 
 def controls(colours: list[str]) -> tuple[str, str, int, int]:
     """Projection and colour (one of ``colours``), from the sidebar: (view, colour, perplexity, seed)."""
-    wanted = st.query_params.get("view")
-    if "view choice" not in st.session_state or wanted in VIEWS:
-        st.session_state["view choice"] = wanted if wanted in VIEWS else "pca"
+    view = widgets.choose_view(VIEWS)
     with st.sidebar:
-        view = st.segmented_control(
-            "Projection", list(VIEWS), format_func=VIEWS.get, key="view choice", required=True, on_change=view_chosen
-        )
         perplexity, seed = 30, 0
         if view == "tsne":
             left, right = st.columns(2)
             perplexity = left.number_input(
-                "Perplexity", 5, 100, 30, help="Roughly how many neighbours count.", key="perplexity"
+                "Perplexity", 5, 50, 30, help="Roughly how many neighbours count.", key="perplexity"
             )
             seed = right.number_input("Seed", 0, 9999, 0, help="Of the layout.", key="layout seed")
         colour = st.selectbox(
-            "Colour of the original states", colours, index=1, format_func=COLOURS.get, key="colour",
+            "Colour of the original states",
+            colours,
+            index=1,
+            format_func=lambda key: COLOURS[key],
+            key="colour",
             persist_state="session",
             help="Q value: the teacher's estimate for the action in the data. Needs a teacher for this dataset.",
-        )  # fmt: skip
-    st.query_params["view"] = view
-    return str(view), str(colour), int(perplexity), int(seed)
-
-
-def view_chosen() -> None:
-    st.query_params["view"] = st.session_state["view choice"]
+        )
+    return view, str(colour), int(perplexity), int(seed)
 
 
 def waiting(key: tuple[object, ...]) -> None:
@@ -53,13 +47,12 @@ def projection(run: Run, view: str, perplexity: int, seed: int) -> mapdata.Proje
     steps = run.snapshot_steps()
     if view == "pca":
         return mapdata.pca(background, run, steps)
-    key = ("tsne", run.config.dataset, str(run.path), steps[-1], perplexity, seed)
+    key = ("tsne", run.config.dataset, perplexity, seed)
     task = state.tasks().start_once(
-        key, lambda task: mapdata.tsne(task, background, run, steps, perplexity=perplexity, seed=seed), "t-SNE"
+        key, lambda task: mapdata.layout(task, background, perplexity=perplexity, seed=seed), "t-SNE"
     )
     if task.state == "done":
-        projected: mapdata.Projected = task.result
-        return projected
+        return mapdata.tsne(background, task.result, run, steps)
     st.fragment(waiting, run_every=0.5)(key)
     return None
 
@@ -73,7 +66,8 @@ def scrub(run: Run, projected: mapdata.Projected, colour: str) -> None:
     if playing:
         position += 1
         if position >= len(steps) - 1:
-            st.session_state["playing"] = None
+            st.session_state.update({"playing": None, name: len(steps) - 1})
+            st.rerun()  # ends the timer
     st.session_state[name] = min(position, len(steps) - 1)
     background = mapdata.background(run.config.dataset, run.config.teacher)
     size, objective = run.config.size, run.config.objective
@@ -82,28 +76,38 @@ def scrub(run: Run, projected: mapdata.Projected, colour: str) -> None:
     button, slider = st.columns([1, 7], vertical_alignment="bottom")
     with button:
         if st.button(
-            "Pause" if playing else "Play", icon=":material/pause:" if playing else ":material/play_arrow:",
-            key="play", width="stretch", disabled=len(steps) < 2,
-        ):  # fmt: skip
-            start_over = not playing and st.session_state[name] >= len(steps) - 1
-            if start_over:
+            "Pause" if playing else "Play",
+            icon=":material/pause:" if playing else ":material/play_arrow:",
+            key="play",
+            width="stretch",
+            disabled=len(steps) < 2,
+        ):
+            if not playing and st.session_state[name] >= len(steps) - 1:
                 st.session_state["rewind"] = name
             st.session_state["playing"] = None if playing else str(run.path)
             st.rerun()
     with slider:
         if len(steps) > 1:
             st.select_slider(
-                "Snapshot", range(len(steps)), format_func=lambda i: f"step {steps[i]:,}", key=name,
+                "Snapshot",
+                range(len(steps)),
+                format_func=lambda i: f"step {steps[i]:,}",
+                key=name,
                 help="Moves the distilled states from their start to their end.",
-            )  # fmt: skip
-    values = background.values.get(colour)
+            )
     st.echarts_chart(
         maps.map_chart(
-            projected.original, projected.frames[0], projected.frames[st.session_state[name]], objective,
-            projected.frame, values=values, value_name=COLOURS[colour], axis_names=projected.axis_names,
-        ),  # fmt: skip
+            projected.original,
+            projected.frames[0],
+            projected.frames[st.session_state[name]],
+            objective,
+            projected.frame,
+            values=background.values.get(colour),
+            value_name=COLOURS[colour],
+            axis_names=projected.axis_names,
+        ),
         key=f"map {run.id} {projected.kind} {colour}",
-        height=470,
+        height=450,
         alt=f"Map of {len(projected.original)} original and {size} distilled states, {projected.kind}",
     )
 
@@ -131,14 +135,14 @@ def page() -> None:
         return
     playing = st.session_state.get("playing") == str(run.path)
     st.fragment(scrub, run_every=PLAY_SECONDS if playing else None)(run, projected, colour)
-    note = f", perplexity {perplexity}, seed {seed}" if view == "tsne" else ""
-    st.caption(
-        f"{projected.kind}{note} of {len(projected.original):,} states drawn from the data; thin lines lead from where "
-        f"each {style(run.config.objective).label} state started."
-    )
-    if run.status().get("state") in ("running", "evaluating"):
-        st.caption("This run is still going on; reload for newer snapshots.")
+    count, label = len(projected.original), style(run.config.objective).label
+    note = f"{projected.kind} of {count:,} states of the data; thin lines lead from where each {label} state began."
+    if view == "tsne":
+        note += f" Perplexity {perplexity}, seed {seed}; a state far from all data is drawn at the data nearest to it."
+    if run.status().get("state") in ACTIVE_STATES:
+        note += " This run is still going on; newer snapshots appear when you touch a control."
+    st.caption(note)
 
 
-with widgets.guard():
+with widgets.page("states"):
     page()

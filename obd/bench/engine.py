@@ -49,13 +49,13 @@ class Problem:
         self.start = orthogonal_parameters(self.shape, generator)
         self.unrolls = [Unroll(self.shape, momentum=0.0, decay=False) for _ in range(available_cores())]
 
-    def ours(self, worker: int = 0) -> tuple[torch.Tensor, ...]:
+    def ours(self, worker: int = 0) -> object:
         unroll = self.unrolls[worker]
         final = unroll.train(self.start, self.observations, self.actions, self.rates)
         _, gradient = outer_loss(final, self.states, self.targets, None)
         return unroll.adjoint(gradient)
 
-    def plain(self) -> tuple[torch.Tensor, ...]:
+    def plain(self) -> object:
         _, gradients = plain.hypergradient(
             [(weight[0], bias[0, 0]) for weight, bias in self.start],
             self.observations[0],
@@ -84,23 +84,22 @@ def run(*, quick: bool, say: Callable[[str], None], should_stop: ShouldStop) -> 
     flops = problem.shape.flops(BATCH)
     result: dict[str, Any] = {"cores": cores, "gflop_per_step": round(flops / 1e9, 1), "pairs": pairs}
     before = torch.get_float32_matmul_precision()
-    reference: list[float] = []
     try:
         for precision in ("highest", "medium"):
-            torch.set_float32_matmul_precision(precision)  # type: ignore[no-untyped-call]
+            torch.set_float32_matmul_precision(precision)
             peak = gemm_peak(cores)
             torch.set_num_threads(cores)
-            problem.ours(), problem.plain(), problem.ours_on_all_cores()  # warm up
+            for warm_up in (problem.ours, problem.plain, problem.ours_on_all_cores):
+                warm_up()
             ours, opponents, workers = [], [], []
             for _ in range(pairs):
                 if should_stop():
                     break
                 ours.append(timed(problem.ours))
-                torch.set_float32_matmul_precision("highest")  # type: ignore[no-untyped-call]
+                torch.set_float32_matmul_precision("highest")
                 opponents.append(timed(problem.plain))
-                torch.set_float32_matmul_precision(precision)  # type: ignore[no-untyped-call]
+                torch.set_float32_matmul_precision(precision)
                 workers.append(timed(problem.ours_on_all_cores) / cores)
-            reference = reference or opponents
             result[precision] = {
                 "ours_seconds": round(statistics.median(ours), 4),
                 "ours_one_replica_per_core_seconds": round(statistics.median(workers), 4),
@@ -115,5 +114,5 @@ def run(*, quick: bool, say: Callable[[str], None], should_stop: ShouldStop) -> 
             }
             say(f"{precision}: {result[precision]}")
     finally:
-        torch.set_float32_matmul_precision(before)  # type: ignore[no-untyped-call]
+        torch.set_float32_matmul_precision(before)
     return result

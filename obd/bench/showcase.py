@@ -41,7 +41,7 @@ def run(*, quick: bool, say: Callable[[str], None], should_stop: ShouldStop) -> 
         dataset = load_dataset(configs[0].dataset)
         teacher = load_teacher(shipped_teacher_path(dataset.id))
         video = videos.make(
-            Task("showcase", lambda task: None),
+            Task(lambda _task: None, "showcase"),
             Path(folder) / "rollouts.mp4",
             runs,
             dataset,

@@ -76,12 +76,14 @@ class OfflineDataset:
     @cached_property
     def observation_mean(self) -> Float:
         """Per-dimension mean, ``[obs_dim]``."""
-        return self.observations.mean(axis=0, dtype=np.float64).astype(np.float32)
+        mean: Float = self.observations.mean(axis=0, dtype=np.float64).astype(np.float32)
+        return mean
 
     @cached_property
     def observation_std(self) -> Float:
         """Per-dimension standard deviation plus 1e-3, ``[obs_dim]``."""
-        return (self.observations.std(axis=0, dtype=np.float64) + STD_EPSILON).astype(np.float32)
+        std: Float = (self.observations.std(axis=0, dtype=np.float64) + STD_EPSILON).astype(np.float32)
+        return std
 
     def normalize(self, observations: Float) -> Float:
         """(observations - mean) / std, same shape."""

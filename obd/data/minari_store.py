@@ -198,13 +198,20 @@ def _write(path: Path, dataset: OfflineDataset, description: str, algorithm: str
         "eval_env_spec": spec.to_json(),
         "num_episodes_average_score": 100,
         "requirements": ["gymnasium[mujoco]"],
-        "obd_content_hash": dataset.content_hash,
+        "obd_content_hash": content_hash(_as_read(dataset)),
         "obd_provenance": json.loads(json.dumps(dataset.provenance)),
     }
     if dataset.reference_returns is not None:
         metadata["ref_min_score"], metadata["ref_max_score"] = dataset.reference_returns
     storage.update_metadata(metadata)
     storage.update_episodes(_buffers(dataset))
+
+
+def _as_read(dataset: OfflineDataset) -> OfflineDataset:
+    """The dataset as it will be read: scaling actions to other bounds than -1 and 1 and back rounds the last bit."""
+    low, high = dataset.action_low, dataset.action_high
+    stored = np.clip(from_unit(dataset.actions, low, high), low, high)
+    return dataclasses.replace(dataset, actions=to_unit(stored, low, high))
 
 
 def _buffers(dataset: OfflineDataset) -> Iterator[EpisodeBuffer]:

@@ -33,7 +33,7 @@ def actor_tensors(policy: Any) -> dict[str, torch.Tensor]:
     """The linear layers of a stable-baselines3 SAC actor, in order; the last one holds (mean, log_std)."""
     hidden = [module for module in policy.actor.latent_pi if isinstance(module, torch.nn.Linear)]
     mu, log_std = policy.actor.mu, policy.actor.log_std
-    layers = [(m.weight, m.bias) for m in hidden]
+    layers: list[tuple[torch.Tensor, torch.Tensor]] = [(m.weight, m.bias) for m in hidden]
     layers.append((torch.cat([mu.weight, log_std.weight]), torch.cat([mu.bias, log_std.bias])))
     tensors = {}
     for index, (weight, bias) in enumerate(layers):
@@ -59,7 +59,7 @@ def mean_return(model: Any, env: gym.Env[Any, Any], episodes: int) -> float:
 
 def thin(count: int, keep: int) -> list[int]:
     """Indices of at most ``keep`` snapshots, evenly spread, first and last included."""
-    return sorted({int(round(i)) for i in np.linspace(0, count - 1, min(keep, count))})
+    return sorted({round(i) for i in np.linspace(0, count - 1, min(keep, count))})
 
 
 def save_snapshots(path: Path, snapshots: list[dict[str, Any]], keep: int, metadata: dict[str, str]) -> None:
@@ -119,9 +119,7 @@ def main(argv: list[str] | None = None) -> int:
         def take(self) -> float:
             value = mean_return(self.model, evaluation_env, episodes=2)
             level = 100 * (value - low) / (high - low)
-            snapshots.append(
-                {"step": self.num_timesteps, "return": value, "tensors": actor_tensors(self.model.policy)}
-            )
+            snapshots.append({"step": self.num_timesteps, "return": value, "tensors": actor_tensors(self.model.policy)})
             save_snapshots(arguments.out, snapshots, arguments.keep, metadata)
             elapsed = time.monotonic() - start
             print(f"{self.num_timesteps:>8} steps {elapsed:6.0f} s  return {value:8.1f}  = {level:5.1f}", flush=True)
@@ -133,7 +131,7 @@ def main(argv: list[str] | None = None) -> int:
         def _on_step(self) -> bool:
             if self.num_timesteps % arguments.every:
                 return True
-            return self.take() < arguments.stop_at
+            return bool(self.take() < arguments.stop_at)
 
     model = SAC(
         "MlpPolicy",

@@ -53,7 +53,7 @@ def select_device(name: str) -> torch.device:
 def _prepare_worker() -> None:
     torch.set_num_threads(1)
     if sys.platform == "linux":  # the page's thread goes first when the user clicks
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 10)
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 5)
 
 
 @lru_cache(maxsize=1)
@@ -93,7 +93,7 @@ class Distiller:
     def __init__(self, config: DistillConfig, dataset: OfflineDataset, teacher: TargetTeacher | None) -> None:
         self.config, self.dataset = config, dataset
         self.device = select_device(config.device)
-        torch.set_float32_matmul_precision(config.precision)  # type: ignore[no-untyped-call]
+        torch.set_float32_matmul_precision(config.precision)
         if config.size > len(dataset):
             raise ObdError(f"The dataset has {len(dataset):,} transitions; choose a size up to that.")
         together = config.initialisations if self.device.type != "cpu" else 1

@@ -200,7 +200,12 @@ class Unroll:
                 relu_grad_(tangent, self.activations[layer][step])
 
     def _tangent_backward(
-        self, step: int, directions: Parameters, gradient: Parameters, action_gradient: Tensor, observation_gradient: Tensor
+        self,
+        step: int,
+        directions: Parameters,
+        gradient: Parameters,
+        action_gradient: Tensor,
+        observation_gradient: Tensor,
     ) -> None:
         """Directional derivative of dL/dz along u_t from the top down, and everything that follows from it."""
         last = len(self.weights) - 1
@@ -275,7 +280,5 @@ def orthogonal_parameters(shape: Shape, generator: torch.Generator, dtype: torch
         basis, upper = torch.linalg.qr(tall)
         basis = basis * torch.sign(torch.diagonal(upper, dim1=-2, dim2=-1))[:, None, :]  # uniform over the group
         weight = basis if inputs >= outputs else basis.mT
-        parameters.append(
-            (weight.contiguous() * 2**0.5, torch.zeros(shape.replicas, 1, outputs, dtype=dtype))
-        )
+        parameters.append((weight.contiguous() * 2**0.5, torch.zeros(shape.replicas, 1, outputs, dtype=dtype)))
     return parameters

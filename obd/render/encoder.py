@@ -47,10 +47,13 @@ class VideoWriter:
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             self._process = subprocess.Popen(
-                [program, "-y", "-v", "error", "-nostdin"]
-                + ["-f", "rawvideo", "-pix_fmt", "rgb24", "-s", f"{self.width}x{self.height}", "-r", f"{self.fps:g}"]
-                + ["-i", "pipe:0", "-an", "-c:v", "libx264", "-preset", "veryfast", "-crf", "22"]
-                + ["-pix_fmt", "yuv420p", "-movflags", "+faststart", str(self._partial)],
+                [
+                    *(program, "-y", "-v", "error", "-nostdin"),
+                    *("-f", "rawvideo", "-pix_fmt", "rgb24", "-s", f"{self.width}x{self.height}"),
+                    *("-r", f"{self.fps:g}", "-i", "pipe:0"),
+                    *("-an", "-c:v", "libx264", "-preset", "veryfast", "-crf", "22", "-pix_fmt", "yuv420p"),
+                    *("-movflags", "+faststart", str(self._partial)),
+                ],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.DEVNULL,
                 stderr=self._messages,

@@ -215,6 +215,7 @@ def _paint_floor(model: Any) -> None:
         texture = int(model.mat_texid[material][role]) if material >= 0 else -1
         if texture < 0 or model.tex_nchannel[texture] != 3:
             continue
+        model.geom_size[geom, 2] = 40.0  # Hopper's floor would be drawn in thousands of pieces, at half the speed
         # Tiles of half a metre, so that the pattern repeats every metre.
         model.mat_texuniform[material] = 1
         model.mat_texrepeat[material] = 1.0

@@ -9,8 +9,9 @@ from typing import Any, Literal, Protocol, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from obd.errors import ObdError
 from obd.render.backend import gl_backend
-from obd.render.mujoco_frames import BlackFrameError, MujocoRenderer
+from obd.render.mujoco_frames import MujocoRenderer
 from obd.render.scene import Image
 from obd.render.schematic import SchematicRenderer
 
@@ -59,11 +60,14 @@ class Renderer:
 
     def render(self, qpos: Any, qvel: Any = None, *, accent: str | None = None) -> Image:
         """``[height, width, 3]`` uint8 picture of one state; ``accent`` (``#rrggbb``) colours the robot."""
-        try:
-            return self._drawer.render(qpos, qvel, accent=accent)
-        except BlackFrameError:
-            self._drawer, self.kind = self._schematic, "schematic"
-            return self._drawer.render(qpos, qvel, accent=accent)
+        if self.kind == "mujoco":
+            try:
+                return self._drawer.render(qpos, qvel, accent=accent)
+            except ObdError:
+                raise
+            except Exception:  # an empty frame, another thread, a driver that gave up
+                self._drawer, self.kind = self._schematic, "schematic"
+        return self._drawer.render(qpos, qvel, accent=accent)
 
 
 def make_renderer(env_id: str, width: int, height: int, *, schematic: bool = False) -> Renderer:

@@ -120,21 +120,17 @@ class SchematicRenderer:
         size = model.geom_size[part.geom]
         outline = mix(colour, (20, 24, 32), 0.55)
         kind = int(model.geom_type[part.geom])
-        rim = max(1.5 * SUPERSAMPLING, 0.006 * self._scale)
-        if kind in LIMBS:
-            start = self._pixel(position - axes[:, 2] * size[1], centre)
-            end = self._pixel(position + axes[:, 2] * size[1], centre)
-            _capsule(draw, start, end, size[0] * self._scale, outline)
-            _capsule(draw, start, end, size[0] * self._scale - rim, colour)
-        elif kind == int(mujoco.mjtGeom.mjGEOM_BOX):
+        if kind == int(mujoco.mjtGeom.mjGEOM_BOX):
             signs = np.array(np.meshgrid([-1, 1], [-1, 1], [-1, 1])).reshape(3, 8).T
             corners = [self._pixel(position + axes @ (sign * size), centre) for sign in signs]
             draw.polygon(_hull(corners), fill=colour, outline=outline)
-        else:
-            radius = float(size[0] or model.geom_rbound[part.geom]) * self._scale
-            spot = self._pixel(position, centre)
-            _capsule(draw, spot, spot, radius, outline)
-            _capsule(draw, spot, spot, radius - rim, colour)
+            return
+        half = axes[:, 2] * size[1] if kind in LIMBS else np.zeros(3)
+        start, end = self._pixel(position - half, centre), self._pixel(position + half, centre)
+        radius = float(size[0] or model.geom_rbound[part.geom]) * self._scale
+        rim = min(max(1.5 * SUPERSAMPLING, 0.006 * self._scale), 0.4 * radius)  # thumbnails have thin limbs
+        _capsule(draw, start, end, radius, outline)
+        _capsule(draw, start, end, radius - rim, colour)
 
 
 def _capsule(

@@ -57,7 +57,7 @@ class Trajectory:
     @property
     def has_states(self) -> bool:
         """Whether MuJoCo states were recorded."""
-        return self.qpos.shape[1] > 0
+        return bool(self.qpos.shape[1] > 0)
 
     @property
     def seconds(self) -> float:

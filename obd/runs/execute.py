@@ -44,8 +44,7 @@ def open_teacher(config: DistillConfig, dataset: OfflineDataset) -> Teacher | No
     if not needs_teacher(config.objective):
         return None
     teacher = load_teacher(teacher_path(config))
-    if teacher.env_id != dataset.env_id:
-        raise ObdError(f"The teacher is for {teacher.env_id} but the dataset is from {dataset.env_id}; choose another.")
+    teacher.check_matches(dataset)
     return teacher
 
 
@@ -222,16 +221,12 @@ class GroupExecution:
         if checkpoint is not None:  # keep measuring every LIVE_EVERY-th snapshot
             recorder.count = len(run.snapshot_steps())
         self.recorders[run.id] = recorder
-        result = distill(
-            config, dataset, teacher, on_event=recorder, should_stop=should_stop, checkpoint=checkpoint
-        )
+        result = distill(config, dataset, teacher, on_event=recorder, should_stop=should_stop, checkpoint=checkpoint)
         run.write_distilled(recorder.distilled(recorder.snapshot) if recorder.snapshot else result)
         complete = run.status()["step"] >= run.status()["outer_steps"]
         run.write_status(state="evaluating" if self.final and complete else "finished" if complete else "stopped")
 
-    def _common_steps(
-        self, run: Run, config: DistillConfig, dataset: OfflineDataset, teacher: Teacher | None
-    ) -> int:
+    def _common_steps(self, run: Run, config: DistillConfig, dataset: OfflineDataset, teacher: Teacher | None) -> int:
         """Outer steps that fit into the time budget when all runs of the group work at once; the same for each."""
         run.write_status(message="Measuring the speed of this machine.")
         self.calibration_began = time.perf_counter()

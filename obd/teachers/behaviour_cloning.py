@@ -6,6 +6,7 @@ the error on held-out episodes has not improved for a while; the best network is
 
 from __future__ import annotations
 
+import itertools
 import math
 import time
 from collections.abc import Callable
@@ -160,7 +161,7 @@ def split_rows(
 def _network(dataset: OfflineDataset, config: BCConfig, generator: torch.Generator) -> torch.nn.Sequential:
     widths = [dataset.observation_dim, *[config.hidden_width] * config.hidden_layers, dataset.action_dim]
     layers: list[torch.nn.Module] = []
-    for inputs, outputs in zip(widths[:-1], widths[1:], strict=True):
+    for inputs, outputs in itertools.pairwise(widths):
         # Made on "meta" so that PyTorch's own start values do not touch the global generator.
         linear = torch.nn.Linear(inputs, outputs, device="meta").to_empty(device="cpu")
         torch.nn.init.orthogonal_(linear.weight, gain=2**0.5, generator=generator)

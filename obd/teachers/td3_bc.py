@@ -10,6 +10,7 @@ are scaled back.  A time limit is not a terminal state: only ``terminations`` st
 
 from __future__ import annotations
 
+import itertools
 import math
 import time
 from collections.abc import Callable
@@ -49,7 +50,9 @@ class TD3BCConfig:
     batch_size: int = option(256, "Batch size", "transitions per update", low=1, high=65_536)
     actor_rate: float = option(3e-4, "Actor learning rate", "Adam", low=1e-7, high=1.0)
     critic_rate: float = option(3e-4, "Critic learning rate", "Adam", low=1e-7, high=1.0)
-    final_rate: float = option(0.1, "Final rate", "both rates fall linearly to this fraction", low=0.0, high=1.0)
+    final_rate: float = option(
+        0.1, "Final rate", "in the second half both rates fall linearly to this fraction", low=0.0, high=1.0
+    )
     discount: float = option(0.99, "Discount", "gamma", low=0.0, high=0.9999)
     target_rate: float = option(0.005, "Target rate", "how fast the target networks follow", low=1e-5, high=1.0)
     actor_every: int = option(2, "Actor delay", "critic updates per actor update", low=1, high=100)
@@ -80,13 +83,14 @@ def train(
         ObdError: training diverged.
     """
     config = config or TD3BCConfig()
+    torch.set_num_threads(1)  # the matrices are small, and the bits then do not depend on the number of cores
     learner = Learner(dataset, config)
     start = reported = time.monotonic()
     total = config.steps
     step = 0
     while total is None or step < total:
-        fraction = 0.0 if total is None else step / total
-        learner.update(1 - (1 - config.final_rate) * fraction)
+        fraction = 0.0 if total is None else (step + 1) / total
+        learner.update(1 - (1 - config.final_rate) * max(0.0, 2 * fraction - 1))
         step += 1
         if total is None:  # not calibrated yet
             if step == CALIBRATION_STEPS:
@@ -129,7 +133,7 @@ def make_layers(sizes: list[int], generator: torch.Generator, copies: int | None
     """[weight, bias, ...] with weights ``[in, out]``, or ``[copies, in, out]``; uniform within 1/sqrt(in)."""
     parameters = []
     lead = () if copies is None else (copies,)
-    for inputs, outputs in zip(sizes[:-1], sizes[1:], strict=True):
+    for inputs, outputs in itertools.pairwise(sizes):
         for shape in ((*lead, inputs, outputs), (*lead, 1, outputs) if lead else (outputs,)):
             values = torch.rand(shape, generator=generator).mul_(2).sub_(1).div_(inputs**0.5)
             parameters.append(values.requires_grad_())

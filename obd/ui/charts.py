@@ -184,9 +184,7 @@ def pairs(x: Values, y: Values) -> list[list[float]]:
     return [[float(a), float(f"{b:.4g}")] for a, b in zip(x, y, strict=True)]
 
 
-def _line(
-    name: str, data: list[Any], colour: str, dash: str, *, width: float, opacity: float = 1.0
-) -> Spec:
+def _line(name: str, data: list[Any], colour: str, dash: str, *, width: float, opacity: float = 1.0) -> Spec:
     return {
         "type": "line",
         "name": name,
@@ -244,7 +242,7 @@ def _reference_line(key: str, value: float) -> Spec:
 
 def _legend(curves: Sequence[Curve]) -> Spec:
     data = [
-        {"name": curve.name, "icon": style(curve.objective).symbol, "lineStyle": {"type": style(curve.objective).dash, "width": 2.5, "opacity": 1}}
+        {"name": curve.name, "icon": style(curve.objective).symbol, "lineStyle": {"width": 2.5, "opacity": 1}}
         for curve in curves
     ]
     return {"top": 4, "left": 48, "itemWidth": 14, "itemGap": 20, "data": data}
@@ -258,5 +256,6 @@ def _x_axis(name: str, high: int) -> Spec:
         "name": name,
         "nameLocation": "middle",
         "nameGap": 28,
+        "axisLabel": {"show": high > 0},  # the number of steps is not known before the calibration
         "splitLine": {"show": False},
     }

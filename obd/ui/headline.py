@@ -43,9 +43,7 @@ def load() -> Headline | None:
     return summarise(scores, baselines, runs)
 
 
-def summarise(
-    scores: dict[str, Estimate], baselines: dict[str, Estimate], runs: list[Run]
-) -> Headline:
+def summarise(scores: dict[str, Estimate], baselines: dict[str, Estimate], runs: list[Run]) -> Headline:
     """Put the scores of objectives and baselines (by key) in the order they are shown in."""
     rows = [("random_selection", baselines["random_selection"])] if "random_selection" in baselines else []
     rows += [(key, scores[key]) for key in OBJECTIVE_KEYS if key in scores]
@@ -70,7 +68,11 @@ def numbers(run: Run, score: Estimate, baselines: dict[str, Estimate]) -> list[N
     transitions = source_transitions(run)
     if transitions:
         found.append(
-            Number("Steps in the data → pairs", f"{_short(transitions)} → {run.config.size}", f"{transitions:,} to start with")
+            Number(
+                "Transitions → pairs",
+                f"{_short(transitions)} → {run.config.size}",
+                f"{transitions:,} transitions in {run.config.dataset}",
+            )
         )
     seconds = student_seconds(run.evaluation())
     steps = run.config.inner_steps
@@ -81,7 +83,7 @@ def numbers(run: Run, score: Estimate, baselines: dict[str, Estimate]) -> list[N
     if "teacher" in baselines and baselines["teacher"].mean > 0:
         found.append(
             Number(
-                "Return of the teacher's",
+                "Of the teacher's return",
                 share(score.mean, baselines["teacher"].mean),
                 "normalised return of students, as a share of the teacher's",
             )

@@ -69,9 +69,9 @@ def numbers(progress: GroupProgress, views: Sequence[RunView]) -> None:
             st.progress(progress.fraction, text=f"{100 * progress.fraction:.0f} % of the steps")
     total = f"{progress.outer_steps:,}" if progress.outer_steps else "…"
     step.metric("Outer step", f"{progress.step:,} / {total}")
-    rate.metric("Steps per second", "–" if progress.rate is None else f"{progress.rate:.1f}", help=_rate_help(views))
+    rate.metric("Steps per second", "-" if progress.rate is None else f"{progress.rate:.1f}", help=_rate_help(views))
     seconds = progress.seconds_left
-    left.metric("Time left", "–" if seconds is None else duration(seconds))
+    left.metric("Time left", "-" if seconds is None else duration(seconds))
 
 
 def _rate_help(views: Sequence[RunView]) -> str:

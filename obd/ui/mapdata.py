@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from obd.errors import ObdError
-from obd.insight.projection import compute_tsne, fit_pca, sample_states
+from obd.insight.projection import TsneMap, fit_pca, fit_tsne, sample_states
 from obd.runs.store import Run
 from obd.ui import state
 from obd.ui.maps import Extent, extent
@@ -89,26 +89,21 @@ def pca(background: Background, run: Run, steps: Sequence[int]) -> Projected:
     return _projected("PCA", plane.transform(background.normalized), steps, moving, flat, names)
 
 
-def tsne(
-    task: Task, background: Background, run: Run, steps: Sequence[int], *, perplexity: float, seed: int
-) -> Projected:
-    """A t-SNE layout of the original states with all snapshots placed in it; takes seconds, reports to ``task``."""
+def layout(task: Task, background: Background, *, perplexity: float, seed: int) -> TsneMap:
+    """The t-SNE layout of the original states; takes seconds, reports to ``task``.  One serves all runs."""
+    return fit_tsne(background.normalized, perplexity, seed, on_progress=task.progress, should_stop=task.should_stop)
+
+
+def tsne(background: Background, tsne_map: TsneMap, run: Run, steps: Sequence[int]) -> Projected:
+    """The distilled states of all snapshots placed in a finished layout."""
     moving = snapshots(background, run, steps)
-    original, flat = compute_tsne(
-        background.normalized,
-        moving.reshape(-1, moving.shape[-1]),
-        perplexity=perplexity,
-        seed=seed,
-        on_progress=task.progress,
-        should_stop=task.should_stop,
-    )
-    return _projected("t-SNE", original, steps, moving, flat, ("", ""))
+    flat = tsne_map.transform(moving.reshape(-1, moving.shape[-1]))
+    return _projected("t-SNE", tsne_map.reference_xy, steps, moving, flat, ("", ""))
 
 
 def _projected(
     kind: str, original: Array, steps: Sequence[int], moving: Array, flat: Array, names: tuple[str, str]
 ) -> Projected:
     frames = list(flat.reshape(*moving.shape[:2], 2))
-    one = np.ones(moving.shape[-1])
-    distances = [movement(moving[0], states, one) for states in moving]
+    distances = [movement(moving[0], states) for states in moving]
     return Projected(kind, original, list(steps), frames, distances, extent(original, *frames), names)

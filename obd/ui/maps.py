@@ -63,7 +63,7 @@ def map_chart(
         "symbolSize": 4,
         "silent": True,
         "animation": False,
-        "itemStyle": {"opacity": 0.6} | ({} if values is not None else {"color": NEUTRAL}),
+        "itemStyle": {"opacity": 0.6, "color": NEUTRAL},
         "z": 1,
     }
     paths: Spec = {

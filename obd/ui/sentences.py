@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +14,8 @@ from obd.runs.store import Run
 from obd.ui.charts import Estimate
 from obd.ui.monitor import GroupProgress, RunView
 from obd.ui.theme import style
+
+Array = NDArray[np.floating[Any]]
 
 STATE_WORDS = {
     "queued": "waiting its turn",
@@ -59,7 +62,7 @@ def progress_sentence(progress: GroupProgress, position: int | None) -> str:
 
 
 def count(number: int, noun: str) -> str:
-    return f"{number} {noun}{'' if number == 1 else 's'}"
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def duration(seconds: float) -> str:
@@ -69,30 +72,30 @@ def duration(seconds: float) -> str:
     return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
 
 
-def group_label(runs: Sequence[Run], now: float | None = None) -> str:
-    """A short name of a group for a list: its own name or the objectives and the age."""
+def group_label(runs: Sequence[Run]) -> str:
+    """A short name of a group for a list: when it was started, and its own name or its objectives.
+
+    It must not change with time: Streamlit tells a list's entries apart by their labels.
+    """
     header = runs[0].header()
-    if header.get("name"):
-        return str(header["name"])
+    started = time.strftime("%d %b %H:%M", time.localtime(float(header["created"])))
     labels = ", ".join(dict.fromkeys(style(run.config.objective).label for run in runs))
-    return f"{labels} · {age(float(header['created']), now)}"
+    return f"{started} · {header.get('name') or labels}"
 
 
-def age(then: float, now: float | None = None) -> str:
-    """``just now``, ``5 min ago``, ``3 h ago`` or a date."""
-    elapsed = (time.time() if now is None else now) - then
-    if elapsed < 60:
-        return "just now"
-    if elapsed < 3600:
-        return f"{elapsed / 60:.0f} min ago"
-    if elapsed < 86400:
-        return f"{elapsed / 3600:.0f} h ago"
-    return time.strftime("%d %b %Y, %H:%M", time.localtime(then))
+def distinct(labels: Mapping[str, str]) -> dict[str, str]:
+    """The same labels by key, numbered where one occurs twice, oldest (last) first."""
+    seen: dict[str, int] = {}
+    result = {}
+    for key, label in reversed(list(labels.items())):
+        seen[label] = seen.get(label, 0) + 1
+        result[key] = label if seen[label] == 1 else f"{label} ({seen[label]})"
+    return {key: result[key] for key in labels}
 
 
-def movement(start: NDArray[np.float32], moved: NDArray[np.float32], std: NDArray[np.float32]) -> float:
-    """Mean distance between two sets of states ``[N, obs_dim]``, in standard deviations per dimension."""
-    distance = np.sqrt((((moved - start) / std) ** 2).mean(axis=1))
+def movement(start: Array, moved: Array) -> float:
+    """Mean distance per dimension (root mean square) between two sets of normalised states ``[N, obs_dim]``."""
+    distance = np.sqrt(((moved - start) ** 2).mean(axis=1))
     return float(distance.mean())
 
 
@@ -100,10 +103,10 @@ def movement_sentence(distance: float, step: int, objective: str, size: int) -> 
     """The message of the map of states."""
     label = style(objective).label
     if step == 0:
-        return f"At the start the {size} distilled states are real ones, drawn at random from the data."
+        return f"The {size} {label} states begin as real ones, drawn at random from the data."
     return (
-        f"After {step:,} outer steps of {label} the {size} states have moved {distance:.2f} standard deviations "
-        "(per dimension, on average) away from the real states they started as."
+        f"After {count(step, 'outer step')} the {size} {label} states have moved **{distance:.2f}** standard "
+        "deviations per dimension from the real states they began as."
     )
 
 
@@ -131,5 +134,5 @@ def settings_line(config: DistillConfig) -> str:
     budget = f"{config.steps:,} steps" if config.steps else f"{duration(config.seconds or 0)} each"
     return (
         f"{config.dataset} · {config.size} pairs · {budget} · {config.inner_steps} inner steps · "
-        f"{config.hidden_layers} × {config.hidden_width} units · seed {config.seed} · preset {config.preset}"
+        f"{config.hidden_layers} layers of {config.hidden_width} · seed {config.seed} · preset {config.preset}"
     )

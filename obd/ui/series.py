@@ -54,7 +54,7 @@ def nice_ceil(value: float) -> float:
 
 def log_ticks(low: float, high: float) -> list[float]:
     """1, 2, 5 times powers of ten from ``low`` to ``high``."""
-    ticks = []
+    ticks: list[float] = []
     for tick in _ticks_from(nice_floor(low)):
         if tick > high * (1 + 1e-9):
             return ticks

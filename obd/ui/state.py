@@ -87,18 +87,6 @@ def shelf() -> DatasetShelf:
     return DatasetShelf()
 
 
-@st.cache_resource(max_entries=48, show_spinner=False)
-def reader(path: str) -> RunReader:
-    """The reader that follows one run directory."""
-    return RunReader(Path(path))
-
-
-@st.cache_resource(max_entries=2, show_spinner="Opening the dataset …")
-def dataset(dataset_id: str) -> OfflineDataset:
-    """A loaded dataset; ObdError if it cannot be opened."""
-    return load_dataset(dataset_id)
-
-
 @st.cache_resource(max_entries=4, show_spinner=False)
 def teacher(dataset_id: str, path: str) -> Teacher:
     """The teacher at ``path`` or, when empty, the one shipped for the dataset."""
@@ -112,6 +100,7 @@ def datasets() -> list[DatasetInfo]:
 
 
 def dataset_info(dataset_id: str) -> DatasetInfo | None:
+    """The catalogue's line about a dataset; None when it is not there."""
     return next((info for info in datasets() if info.id == dataset_id), None)
 
 
@@ -125,7 +114,7 @@ def groups() -> dict[str, list[Run]]:
 
 
 def select_group(group: str) -> None:
-    """Make a group the one that all pages show, and the URL name it."""
+    """Make a group the one that all pages show, and the address name it."""
     st.session_state["group"] = group
     st.query_params["group"] = group
 

@@ -100,6 +100,7 @@ def tag(key: str) -> str:
     look = style(key)
     return f'<span style="color:{look.colour}">{look.glyph}</span>&nbsp;**{look.label}**'
 
+
 # Streamlit has settings for colours and fonts but not for these margins.
 CSS = """<style>
 .stMainBlockContainer { padding-left: 2.5rem; padding-right: 2.5rem; max-width: 78rem; }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 from collections.abc import Callable, Sequence
@@ -114,17 +115,13 @@ def make(
     return video
 
 
-def cast(
-    runs: Sequence[Run], dataset: OfflineDataset, teacher: Callable[[], Policy]
-) -> list[tuple[str, Policy]]:
+def cast(runs: Sequence[Run], dataset: OfflineDataset, teacher: Callable[[], Policy]) -> list[tuple[str, Policy]]:
     """The policies of a video, in the order of its panels."""
     chosen = random_selection(dataset, runs[0].config, STUDENT_SEED)
     found: list[tuple[str, Policy]] = [("random_selection", train_students(chosen, 1, STUDENT_SEED)[0])]
     for run in runs:
         distilled = load_distilled(run.path / "distilled.npz")
         found.append((run.config.objective, train_students(distilled, 1, STUDENT_SEED)[0]))
-    try:
+    with contextlib.suppress(ObdError):  # an imported dataset may have no teacher
         found.append(("teacher", teacher()))
-    except ObdError:  # an imported dataset may have none
-        pass
     return found

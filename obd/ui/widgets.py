@@ -14,11 +14,15 @@ from obd.config import PRESETS, DistillConfig, Option, options
 from obd.errors import ObdError
 from obd.runs.store import Run
 from obd.ui import router, state
-from obd.ui.sentences import group_label
+from obd.ui.sentences import distinct, group_label
 from obd.ui.tasks import UNEXPECTED, Task
 from obd.ui.theme import OBJECTIVE_KEYS, style, tag
 
 log = logging.getLogger(__name__)
+
+ADDRESS = ("group", "objective", "view")  # query parameters of a shareable link
+
+PRESET_LABELS = {"default": "Ours (minutes)", "paper": "The paper's (hours)"}
 
 # Fields that have their own widget, or that the app fills in itself.
 PLACED = ("dataset", "objective", "size", "seconds", "seed", "preset")
@@ -30,10 +34,24 @@ def show_error(error: ObdError | str) -> None:
 
 
 @contextmanager
+def page(name: str) -> Iterator[None]:
+    """The body of a page: takes over its address and shows errors as sentences."""
+    with guard():
+        router.hand_over()
+        if st.session_state.get("page") != name:
+            # The address counts on arrival only: while the page is open it follows the widgets, and a timer's rerun
+            # may carry an address that is a moment old.
+            st.session_state["page"] = name
+            for part in ADDRESS:
+                if part in st.query_params:
+                    st.session_state[part] = st.query_params[part]
+        yield
+
+
+@contextmanager
 def guard() -> Iterator[None]:
     """Show an ObdError as its sentence; log anything unexpected to the terminal and say so plainly."""
     try:
-        router.hand_over()
         yield
     except ObdError as error:
         show_error(error)
@@ -43,24 +61,24 @@ def guard() -> Iterator[None]:
 
 
 def choose_group() -> tuple[str, list[Run]] | None:
-    """The run to show: from the URL, else the last one chosen, else the active or newest one.
+    """The run to show: the one in the address, else the last one chosen, else the active or newest one.
 
-    Draws the choice in the sidebar and keeps ``?group=`` in the URL.  None when there is no run at all.
+    Draws the choice in the sidebar and keeps ``?group=`` in the address.  None when there is no run at all.
     """
     groups = state.groups()
     if not groups:
         return None
-    wanted = st.query_params.get("group") or st.session_state.get("group")
+    wanted = st.session_state.get("group")
     active = state.job_queue().active()
     current = wanted if wanted in groups else active if active in groups else next(iter(groups))
     if wanted and wanted not in groups:
-        st.warning("The run in this address is not here any more; this is another one.", icon=":material/info:")
-    names = list(groups)
-    st.session_state["run choice"] = current  # the URL is the truth, the widget follows it
+        st.warning("The run asked for is not here any more; this is another one.", icon=":material/info:")
+    labels = distinct({name: _group_name(name, members) for name, members in groups.items()})
+    st.session_state["run choice"] = current
     st.sidebar.selectbox(
         "Run",
-        names,
-        format_func=lambda name: _group_name(name, groups.get(name, [])),
+        list(groups),
+        format_func=lambda name: labels.get(name, name),
         key="run choice",
         on_change=_group_chosen,
         help="A run holds one or several objectives that were started together.",
@@ -75,33 +93,59 @@ def _group_chosen() -> None:
 
 def _group_name(name: str, runs: Sequence[Run]) -> str:
     try:
-        return "Showcase (shipped with the app)" if name == state.SHOWCASE else group_label(runs)
+        return "Showcase (shipped)" if name == state.SHOWCASE else group_label(runs)
     except (ObdError, IndexError):
         return name
 
 
 def choose_objective(available: Sequence[str]) -> str:
     """One of the objectives of a run, kept in ``?objective=``."""
-    wanted = st.query_params.get("objective") or st.session_state.get("objective")
-    if wanted and wanted not in available and st.query_params.get("objective"):
-        st.warning("This run has no such objective; it shows another one.", icon=":material/info:")
-    st.session_state["objective choice"] = wanted if wanted in available else available[-1]
+    wanted = st.session_state.get("objective")
+    if wanted and wanted not in available:
+        if wanted not in OBJECTIVE_KEYS:
+            st.warning("There is no such objective; this is another one.", icon=":material/info:")
+        wanted = None
+    st.session_state["objective choice"] = wanted or available[-1]
     chosen = st.sidebar.segmented_control(
         "Objective",
         list(available),
         format_func=objective_label,
         key="objective choice",
         required=True,
-        on_change=_objective_chosen,
+        on_change=_follow,
+        args=("objective",),
     )
-    st.query_params["objective"] = chosen
+    return _settled("objective", chosen)
+
+
+def choose_view(views: dict[str, str]) -> str:
+    """One of the projections, kept in ``?view=``."""
+    wanted = st.session_state.get("view")
+    if wanted and wanted not in views:
+        st.warning("There is no such projection; this is another one.", icon=":material/info:")
+    st.session_state["view choice"] = wanted if wanted in views else next(iter(views))
+    chosen = st.sidebar.segmented_control(
+        "Projection",
+        list(views),
+        format_func=lambda view: views[view],
+        key="view choice",
+        required=True,
+        on_change=_follow,
+        args=("view",),
+    )
+    return _settled("view", chosen)
+
+
+def _follow(name: str) -> None:
+    """Callback: the address follows the widget."""
+    _settled(name, st.session_state[f"{name} choice"])
+
+
+def _settled(name: str, chosen: Any) -> str:
+    """Remember a choice for the other pages and put it into the address."""
+    st.session_state[name] = str(chosen)
+    st.query_params[name] = str(chosen)
     return str(chosen)
-
-
-def _objective_chosen() -> None:
-    chosen = st.session_state["objective choice"]
-    st.session_state["objective"] = chosen
-    st.query_params["objective"] = chosen
 
 
 def objective_label(key: str) -> str:
@@ -149,7 +193,7 @@ def settings_form() -> tuple[list[DistillConfig] | None, bool]:
         preset = st.selectbox(
             "Preset",
             list(PRESETS),
-            format_func={"default": "Ours (minutes)", "paper": "The paper's (hours)"}.get,
+            format_func=lambda name: PRESET_LABELS.get(name, name),
             help="Settings to start from.",
             key="preset",
             persist_state="session",

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +25,7 @@ METADATA = {
 
 def layers(sizes: list[int], seed: int) -> Layers:
     generator = torch.Generator().manual_seed(seed)
-    pairs = zip(sizes[:-1], sizes[1:], strict=True)
+    pairs = itertools.pairwise(sizes)
     return tuple((torch.randn(o, i, generator=generator), torch.randn(o, generator=generator)) for i, o in pairs)
 
 

@@ -1,0 +1,161 @@
+"""A newcomer's first minutes in a real browser: start a distillation, watch it, open the map, play the video."""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import ConsoleMessage, Page, Request, expect, sync_playwright
+
+from obd.config import DEFAULT_DATASET
+from obd.data.catalog import collect
+
+ROOT = Path(__file__).resolve().parents[2]
+CHROMIUM = Path("/usr/bin/chromium")
+# Streamlit looks for its own services below the page's path first; these two answers are expected.
+EXPECTED = re.compile(r"/_stcore/(health|host-config)$")
+
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.skipif(not CHROMIUM.exists(), reason="needs Debian's chromium"),
+]
+
+
+@pytest.fixture
+def address(storage: Path, tmp_path: Path) -> Iterator[str]:
+    """The app as a process of its own on a free port, with a small version of the built-in dataset."""
+    collect(DEFAULT_DATASET, transitions=8_000, workers=1)
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    log = tmp_path / "server.log"
+    command = [sys.executable, "-m", "streamlit", "run", "app.py", "--server.port", str(port)]
+    with log.open("wb") as stream:
+        server = subprocess.Popen(command, cwd=ROOT, env=os.environ.copy(), stdout=stream, stderr=stream)
+    try:
+        wait_for(lambda: answers(f"http://127.0.0.1:{port}/_stcore/health"), 60, "the server does not answer")
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        server.terminate()
+        server.wait(30)
+    text = log.read_text(errors="replace")
+    assert "Traceback" not in text, text
+
+
+@pytest.fixture
+def page() -> Iterator[Page]:
+    """A browser window that fails the test on errors of ours and on any request to another machine."""
+    problems: list[str] = []
+
+    def on_console(message: ConsoleMessage) -> None:
+        if message.type == "error" and not EXPECTED.search(message.location.get("url", "")):
+            problems.append(f"console: {message.text}")
+
+    def on_request(request: Request) -> None:
+        if not re.match(r"(http|ws)://127\.0\.0\.1|data:|blob:", request.url):
+            problems.append(f"external request: {request.url}")
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=str(CHROMIUM), args=["--headless", "--no-sandbox", "--disable-gpu"]
+        )
+        window = browser.new_context(viewport={"width": 1280, "height": 720}).new_page()
+        window.on("console", on_console)
+        window.on("request", on_request)
+        window.on("pageerror", lambda error: problems.append(f"page error: {error}"))
+        yield window
+        browser.close()
+    assert problems == []
+
+
+def answers(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(url, timeout=2) as response:
+            return bool(response.status == 200)
+    except OSError:
+        return False
+
+
+def wait_for(condition: Callable[[], bool], seconds: float, complaint: str) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, complaint
+        time.sleep(0.2)
+
+
+def nothing_broken(page: Page) -> None:
+    expect(page.get_by_test_id("stException")).to_have_count(0)
+    expect(page.get_by_test_id("stAlertContentError")).to_have_count(0)
+    assert "Traceback" not in page.locator("body").inner_text()
+
+
+def visit(page: Page, name: str) -> None:
+    page.get_by_test_id("stTopNav").get_by_role("link", name=name).click()
+
+
+def test_journey(address: str, page: Page) -> None:
+    page.set_default_timeout(60_000)
+    expect.set_options(timeout=60_000)
+
+    page.goto(address)
+    expect(page.get_by_role("button", name="Distil for one minute")).to_be_visible()
+    nothing_broken(page)
+
+    # Start a distillation of 20 seconds and see the curve move, in place.
+    visit(page, "Distil")
+    seconds = page.get_by_label("Seconds", exact=True)
+    seconds.fill("20")
+    seconds.press("Enter")
+    page.get_by_role("button", name="Start", exact=True).click()
+    page.wait_for_url(re.compile(r"group=\d{8}-"))  # before that the page shows the shipped showcase
+    page.get_by_role("button", name="Stop", exact=True).wait_for()
+    chart = page.locator("[aria-label^='Loss over outer steps: DBC from']")
+    chart.wait_for()
+    canvas = chart.locator("canvas").first
+    said, seen = chart.get_attribute("aria-label"), canvas.screenshot()
+    canvas.evaluate("element => { element.dataset.same = 'yes' }")
+    wait_for(lambda: chart.get_attribute("aria-label") != said, 60, "the loss curve does not move")
+    wait_for(lambda: canvas.screenshot() != seen, 60, "the picture of the loss does not change")
+    assert canvas.get_attribute("data-same") == "yes"  # updated in place, not drawn anew
+    expect(page.get_by_text("reach a normalised return of")).to_be_visible(timeout=180_000)
+    nothing_broken(page)
+
+    # Open the map and move its slider.
+    page.get_by_role("link", name="See where the states went").click()
+    page.locator("[aria-label^='Map of']").locator("canvas").first.wait_for()
+    moved = page.get_by_text("standard deviations per dimension")
+    expect(moved).to_be_visible()
+    before = moved.inner_text()
+    slider = page.get_by_test_id("stMain").get_by_role("slider")
+    slider.focus()
+    slider.press("ArrowLeft")
+    wait_for(lambda: moved.inner_text() != before, 30, "the slider does not move the map")
+    slider.press("Home")
+    expect(page.get_by_text("begin as real ones")).to_be_visible()
+    nothing_broken(page)
+
+    # Watch the students.
+    visit(page, "Rollouts")
+    video = page.locator("video")
+    video.wait_for(timeout=240_000)
+    wait_for(lambda: bool(video.evaluate("v => v.readyState >= 2 && v.videoWidth > 0")), 60, "the video does not load")
+    first = float(video.evaluate("v => v.currentTime"))
+    wait_for(lambda: float(video.evaluate("v => v.currentTime")) != first, 30, "the video does not play")
+    expect(page.get_by_role("button", name="Download the video")).to_be_visible()
+    nothing_broken(page)
+
+    # A link to the run opens the same run in another window.
+    visit(page, "Distil")
+    expect(page.get_by_text("reach a normalised return of")).to_be_visible()
+    other = page.context.new_page()
+    other.goto(page.url)
+    expect(other.get_by_text("reach a normalised return of")).to_be_visible()
+    nothing_broken(other)

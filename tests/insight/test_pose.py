@@ -1,0 +1,59 @@
+from __future__ import annotations
+
+import gymnasium
+import numpy as np
+import pytest
+
+from obd.errors import ObdError
+from obd.insight.pose import LAYOUTS, state_from_observation, supports_pose
+
+
+@pytest.fixture(autouse=True)
+def elsewhere(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # MuJoCo may write MUJOCO_LOG.TXT
+
+
+@pytest.mark.parametrize("env_id", sorted(LAYOUTS))
+def test_inverts_the_real_observation(env_id):
+    env = gymnasium.make(env_id, disable_env_checker=True)
+    rng = np.random.default_rng(0)
+    observation, _ = env.reset(seed=1)
+    unwrapped = env.unwrapped
+    clip = LAYOUTS[env_id].velocity_clip or np.inf
+    for _ in range(25):
+        qpos, qvel = state_from_observation(env_id, observation)
+        np.testing.assert_allclose(qpos[1:], unwrapped.data.qpos[1:])
+        assert qpos[0] == 0
+        np.testing.assert_allclose(qvel, np.clip(unwrapped.data.qvel, -clip, clip))
+
+        observation, *_ = env.step(env.action_space.low + rng.random(env.action_space.shape) * 2)
+    # Into the simulator and out again: the same observation.
+    unwrapped.set_state(*state_from_observation(env_id, observation))
+    np.testing.assert_allclose(unwrapped._get_obs(), observation)
+    env.close()
+
+
+def test_keeps_leading_dimensions():
+    observations = np.arange(2 * 3 * 11, dtype=np.float32).reshape(2, 3, 11)
+    qpos, qvel = state_from_observation("Hopper-v5", observations)
+    assert qpos.shape == (2, 3, 6) and qvel.shape == (2, 3, 6)
+    np.testing.assert_array_equal(np.concatenate([qpos[..., 1:], qvel], axis=-1), observations)
+
+
+@pytest.mark.parametrize(
+    ("env_id", "observation", "words"),
+    [
+        ("Pendulum-v1", np.zeros(3), "Pendulum-v1"),
+        ("Hopper-v5", np.zeros(17), "11 numbers"),
+        ("Hopper-v5", np.float64(1.0), "11 numbers"),
+        ("Hopper-v5", np.full(11, np.nan), "NaN"),
+    ],
+)
+def test_refuses_what_has_no_pose(env_id, observation, words):
+    with pytest.raises(ObdError, match=words):
+        state_from_observation(env_id, observation)
+
+
+def test_supports_pose():
+    assert supports_pose("Walker2d-v5")
+    assert not supports_pose("Pendulum-v1")

@@ -1,0 +1,208 @@
+from __future__ import annotations
+
+import json
+import shutil
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from obd.runs.store import Run, list_groups
+from obd.ui import state
+from tests.pages.conftest import Open
+
+PAGES = ("home", "distill", "states", "rollouts")
+
+
+def words(at: AppTest) -> str:
+    """Everything the page says in running text."""
+    kinds = ("title", "subheader", "markdown", "caption", "info", "warning", "error")
+    return "\n".join(element.value for kind in kinds for element in getattr(at, kind))
+
+
+def spec(at: AppTest, number: int = 0) -> dict[str, Any]:
+    """The specification of an ECharts chart on the page."""
+    chart = at.get("echarts_chart")[number].proto
+    value: dict[str, Any] = json.loads(chart.spec)
+    return value
+
+
+def wait_until(at: AppTest, over: Any, seconds: float = 60) -> None:
+    """Rerun the page until ``over(at)``; timers do not fire in an AppTest."""
+    deadline = time.monotonic() + seconds
+    while not over(at):
+        assert time.monotonic() < deadline and "failed" not in words(at), words(at)
+        time.sleep(0.2)
+        at.run()
+        assert not at.exception
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_page_is_designed_for_no_runs_at_all(page: str, open_page: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(state, "showcase_runs", list)
+    at = open_page(page)
+    assert not at.error
+    assert len(words(at)) > 40
+    assert at.button
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_bad_addresses_are_answered_with_a_sentence(page: str, group: list[Run], open_page: Open) -> None:
+    at = open_page(page, group="../../etc/passwd", objective="bogus", view="4d")
+    assert not at.error
+    if page != "home":
+        assert "not here any more" in words(at)
+
+
+def test_home_starts_a_comparison_of_all_objectives(open_page: Open) -> None:
+    at = open_page()
+    at.button(key="quick start").click().run()
+    assert not at.exception
+    (runs,) = list_groups().values()
+    assert [run.config.objective for run in runs] == ["dbc", "pbc", "av_pbc"]
+    assert at.query_params["group"] == runs[0].group
+
+
+def test_home_shows_numbers_from_the_showcase(
+    group: list[Run], open_page: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("obd.ui.headline.showcase_runs", lambda: group)
+    at = open_page()
+    assert at.metric
+    assert spec(at)["yAxis"]["data"] == ["DBC", "PBC"]
+
+
+def test_distil_shows_losses_returns_and_the_result(group: list[Run], open_page: Open) -> None:
+    at = open_page("distill")
+    assert "**20.0 ± 1.0**" in words(at)
+    losses, returns = spec(at, 0), spec(at, 1)
+    assert losses["xAxis"]["max"] == group[0].status()["outer_steps"]
+    assert len(losses["series"][1]["data"]) == losses["xAxis"]["max"]
+    assert [series["name"] for series in returns["series"] if "name" in series] == ["DBC", "PBC"]
+    assert at.query_params["group"] == group[0].group
+
+
+def test_distil_runs_start_to_end(teacher: Path, open_page: Open) -> None:
+    at = open_page("distill")
+    at.selectbox(key="dataset").select("test/pendulum/random-v0")
+    at.button_group(key="objectives").set_value(["dbc"])
+    at.number_input(key="setting main size").set_value(8)
+    at.number_input(key="setting default steps").set_value(6)
+    at.number_input(key="setting default hidden_width").set_value(8)
+    at.number_input(key="setting default inner_steps").set_value(3)
+    at.button(key="start").click().run()
+    assert not at.exception
+    (runs,) = list_groups().values()
+    assert runs[0].config.steps == 6 and runs[0].config.seconds is None and runs[0].config.size == 8
+    wait_until(at, lambda _: runs[0].status()["state"] in ("finished", "failed"))
+    at.run()
+    assert runs[0].status()["state"] == "finished", runs[0].status()
+    assert "normalised return" in words(at)
+
+
+def test_distil_without_objective_says_so_and_starts_nothing(open_page: Open) -> None:
+    at = open_page("distill")
+    at.button_group(key="objectives").set_value([])
+    at.button(key="start").click().run()
+    assert [error.value for error in at.error] == ["Choose at least one objective."]
+    assert list_groups() == {}
+
+
+def test_distil_stop_then_resume(teacher: Path, open_page: Open) -> None:
+    at = open_page("distill")
+    at.selectbox(key="dataset").select("test/pendulum/random-v0")
+    at.button_group(key="objectives").set_value(["dbc"])
+    at.number_input(key="setting main size").set_value(8)
+    at.number_input(key="setting default steps").set_value(100_000)
+    at.button(key="start").click().run()
+    (runs,) = list_groups().values()
+    wait_until(at, lambda _: runs[0].status()["state"] == "running")
+    at.button(key="stop").click().run()
+    wait_until(at, lambda at: "resume" in [b.key for b in at.button])
+    assert "Stopped" in words(at)
+    at.button(key="resume").click().run()
+    assert not at.exception
+    wait_until(at, lambda _: runs[0].status()["state"] == "running")
+    at.button(key="stop").click().run()
+    wait_until(at, lambda _: runs[0].status()["state"] == "stopped")
+
+
+def test_a_second_start_is_queued_and_says_so(teacher: Path, open_page: Open) -> None:
+    at = open_page("distill")
+    at.selectbox(key="dataset").select("test/pendulum/random-v0")
+    at.button_group(key="objectives").set_value(["dbc"])
+    at.number_input(key="setting main size").set_value(8)
+    at.number_input(key="setting default steps").set_value(100_000)
+    at.button(key="start").click().run()
+    wait_until(at, lambda _: state.job_queue().active() is not None)
+    at.button(key="start").click().run()
+    assert "Queued: 1 run ahead" in words(at)
+    assert len(list_groups()) == 2
+    assert len(set(at.selectbox(key="run choice").options)) == 2
+    at.button(key="stop").click().run()  # of the queued one, which stays on show
+    second = at.query_params["group"]
+    assert list_groups()[second][0].status()["state"] == "stopped"
+    assert "Stopped" in words(at)
+
+
+def test_a_run_deleted_while_it_is_shown(group: list[Run], open_page: Open) -> None:
+    at = open_page("distill")
+    for run in group:
+        shutil.rmtree(run.path)
+    at.run()
+    assert not at.exception
+
+
+def test_a_damaged_run_is_a_sentence(group: list[Run], open_page: Open) -> None:
+    (group[0].path / "snapshots" / "00000000.npz").write_bytes(b"no zip")
+    at = open_page("states", objective="dbc")
+    assert len(at.error) == 1
+    assert "damaged" in at.error[0].value
+
+
+def test_states_slider_moves_the_distilled_states_only(group: list[Run], open_page: Open) -> None:
+    at = open_page("states", objective="pbc")
+    steps = group[1].snapshot_steps()
+    end = spec(at)
+    at.select_slider(key=f"snapshot {group[1].id}").set_value(0).run()
+    start = spec(at)
+    assert start["series"][0] == end["series"][0]
+    assert start["xAxis"] == end["xAxis"]
+    assert start["series"][2]["data"] != end["series"][2]["data"]
+    assert "real ones" in words(at)
+    assert len(steps) > 1
+
+
+def test_states_tsne_runs_in_the_background(group: list[Run], open_page: Open) -> None:
+    at = open_page("states", view="tsne")
+    wait_until(at, lambda at: at.get("echarts_chart"))
+    assert "Perplexity 30, seed 0" in words(at)
+
+
+def test_states_plays_to_the_end(group: list[Run], open_page: Open) -> None:
+    at = open_page("states")
+    at.button(key="play").click().run()
+    assert at.button(key="play").label == "Pause"
+    wait_until(at, lambda at: at.button(key="play").label == "Play")
+    slider = at.select_slider(key=f"snapshot {group[1].id}")
+    assert slider.value == len(group[1].snapshot_steps()) - 1
+
+
+def test_rollouts_of_an_environment_that_cannot_be_drawn_is_a_sentence(group: list[Run], open_page: Open) -> None:
+    at = open_page("rollouts")
+    wait_until(at, lambda at: at.error or at.get("video"))
+    assert at.get("video") or "pygame" in at.error[0].value
+
+
+def test_an_unexpected_error_shows_no_traceback(
+    group: list[Run], open_page: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object) -> None:
+        raise ZeroDivisionError("secret detail")
+
+    monkeypatch.setattr("obd.ui.mapdata.pca", broken)
+    at = open_page("states")
+    assert len(at.error) == 1
+    assert "secret" not in words(at)

@@ -1,0 +1,175 @@
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from obd.errors import ObdError
+from obd.runs.execute import GroupExecution
+from obd.runs.jobs import JobQueue
+from obd.runs.store import Run, create_run, list_groups
+from tests.helpers import store_pendulum, tiny_config
+
+LONG = 100_000  # outer steps that no test waits for
+
+
+@pytest.fixture
+def teacher(tmp_path: Path) -> Path:
+    return store_pendulum(tmp_path)
+
+
+@pytest.fixture
+def queue() -> Iterator[JobQueue]:
+    queue = JobQueue()
+    yield queue
+    queue.close()
+
+
+def wait(condition: Callable[[], bool], seconds: float = 40.0) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "waited too long"
+        time.sleep(0.02)
+
+
+def states(group: str) -> list[str]:
+    return [run.status()["state"] for run in list_groups()[group]]
+
+
+def test_a_group_of_objectives_runs_to_scores(queue: JobQueue, teacher: Path) -> None:
+    group = queue.submit([tiny_config(teacher, objective=name) for name in ("dbc", "pbc", "av_pbc")], name="race")
+    wait(lambda: states(group) == ["finished"] * 3)
+    for run in list_groups()[group]:
+        rows, _ = run.metrics()
+        assert [row["step"] for row in rows if row["kind"] == "progress"] == list(range(1, 13))
+        assert run.snapshot_steps()[-1] == 12
+        scores = run.evaluation()
+        assert scores["students"]["students"] == 10 and scores["ensemble"]["students"] == 1
+        assert run.distilled().card["objective"] == run.config.objective
+    assert queue.active() is None
+
+
+def test_live_returns_are_measured_while_the_run_goes_on(teacher: Path) -> None:
+    run = create_run(tiny_config(teacher))
+    GroupExecution([run], final=False)()
+    evaluated = [row for row in run.metrics()[0] if row["kind"] == "evaluated"]
+    assert evaluated and all(np.isfinite(row["score"]["normalized_return_mean"]) for row in evaluated)
+    assert run.status()["state"] == "finished"
+
+
+def test_a_time_budget_gives_all_runs_the_same_steps(teacher: Path) -> None:
+    runs = [create_run(tiny_config(teacher, objective=o, steps=None, seconds=4.0)) for o in ("dbc", "pbc")]
+    GroupExecution(runs, live=False, final=False)()
+    steps = [run.status()["outer_steps"] for run in runs]
+    assert steps[0] == steps[1] > 1
+    assert [run.status()["step"] for run in runs] == steps
+
+
+def test_stop_and_resume_give_the_bytes_of_an_unbroken_run(queue: JobQueue, teacher: Path) -> None:
+    config = tiny_config(teacher, steps=150)
+    whole = create_run(config)
+    GroupExecution([whole], live=False, final=False)()
+
+    group = queue.submit([config])
+    run = list_groups()[group][0]
+    wait(lambda: run.status()["step"] > 3)
+    queue.stop(group)
+    wait(lambda: run.status()["state"] in ("stopped", "finished") and queue.active() is None)
+    assert run.status()["state"] == "stopped"
+    assert len(run.distilled()) == 8
+    queue.resume(group)
+    wait(lambda: run.status()["state"] == "finished")
+    assert run.distilled().observations.tobytes() == whole.distilled().observations.tobytes()
+    assert run.distilled().recipe == whole.distilled().recipe
+    rows = [row for row in run.metrics()[0] if row["kind"] == "progress"]
+    expected = [row for row in whole.metrics()[0] if row["kind"] == "progress"]
+    assert [(r["step"], r["loss"]) for r in rows] == [(r["step"], r["loss"]) for r in expected]
+
+
+def test_a_second_start_waits_for_its_turn(queue: JobQueue, teacher: Path) -> None:
+    first = queue.submit([tiny_config(teacher, steps=LONG)])
+    second = queue.submit([tiny_config(teacher)])
+    wait(lambda: states(first) == ["running"])
+    assert queue.active() == first and queue.waiting() == [second] and states(second) == ["queued"]
+    with pytest.raises(ObdError, match="active already"):
+        queue.resume(second)
+    queue.stop(first)
+    queue.stop(first)  # a second click does nothing
+    wait(lambda: states(second) == ["finished"])
+    assert states(first) == ["stopped"]
+
+
+def test_a_queued_group_can_be_taken_out(queue: JobQueue, teacher: Path) -> None:
+    first = queue.submit([tiny_config(teacher, steps=LONG)])
+    second = queue.submit([tiny_config(teacher)])
+    queue.stop(second)
+    assert second not in queue.waiting() and states(second) == ["stopped"]
+    queue.stop(first)
+
+
+def test_stopping_the_evaluation_keeps_the_set(queue: JobQueue, teacher: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("obd.runs.execute.FINAL_EPISODES", 2_000)
+    group = queue.submit([tiny_config(teacher)])
+    run = list_groups()[group][0]
+    wait(lambda: run.status()["state"] == "evaluating")
+    queue.stop(group)
+    wait(lambda: run.status()["state"] == "finished")
+    assert "stopped" in run.status()["message"] and run.evaluation() == {}
+    assert len(run.distilled()) == 8
+
+
+def test_one_failing_run_does_not_take_the_others_along(queue: JobQueue, teacher: Path, tmp_path: Path) -> None:
+    broken = tmp_path / "broken.safetensors"
+    broken.write_bytes(b"not a teacher")
+    group = queue.submit([tiny_config(teacher), tiny_config(broken)])
+    wait(lambda: states(group) == ["finished", "failed"])
+    assert "safetensors" in list_groups()[group][1].status()["message"]
+
+
+def test_unknown_dataset_fails_in_one_sentence(queue: JobQueue) -> None:
+    group = queue.submit([tiny_config(dataset="nobody/knows-v0", objective="dbc")])
+    wait(lambda: states(group) == ["failed"])
+    assert "Unknown dataset" in list_groups()[group][0].status()["message"]
+
+
+def test_a_full_disk_fails_the_run_and_the_queue_goes_on(
+    queue: JobQueue, teacher: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(self: Run, rows: object) -> None:
+        raise ObdError("Could not write metrics.jsonl (No space left on device); free some disk space.")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Run, "append", full)
+        group = queue.submit([tiny_config(teacher)])
+        wait(lambda: states(group) == ["failed"])
+        assert "disk space" in list_groups()[group][0].status()["message"]
+    again = queue.submit([tiny_config(teacher)])
+    wait(lambda: states(again) == ["finished"])
+
+
+def test_closing_leaves_runs_that_can_be_resumed(teacher: Path) -> None:
+    queue = JobQueue()
+    group = queue.submit([tiny_config(teacher, steps=LONG)])
+    waiting = queue.submit([tiny_config(teacher)])
+    wait(lambda: states(group) == ["running"])
+    queue.close()
+    assert states(group) == ["stopped"] and states(waiting) == ["interrupted"]
+    with pytest.raises(ObdError, match="closing"):
+        queue.submit([tiny_config(teacher)])
+
+
+def test_wrong_requests(queue: JobQueue, teacher: Path) -> None:
+    with pytest.raises(ObdError, match="at least one objective"):
+        queue.submit([])
+    with pytest.raises(ObdError, match="share their dataset"):
+        queue.submit([tiny_config(), tiny_config(dataset="other/set-v0")])
+    with pytest.raises(ObdError, match="no run"):
+        queue.resume("gone")
+    queue.stop("gone")
+    group = queue.submit([tiny_config(teacher)])
+    wait(lambda: states(group) == ["finished"] and queue.active() is None)
+    with pytest.raises(ObdError, match="complete"):
+        queue.resume(group)

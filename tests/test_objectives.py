@@ -1,0 +1,56 @@
+from __future__ import annotations
+
+import pytest
+import torch
+
+from obd.errors import ObdError
+from obd.objectives import outer_targets, q_weights
+from tests.helpers import pendulum_dataset, pendulum_teacher
+
+DATA = pendulum_dataset(1)
+TEACHER = pendulum_teacher(DATA)
+STATES = torch.from_numpy(DATA.observations)
+
+
+def test_dbc_imitates_the_data() -> None:
+    outer = outer_targets("dbc", DATA, None)
+    assert torch.equal(outer.targets, torch.from_numpy(DATA.actions))
+    assert outer.weights is None
+
+
+def test_pbc_imitates_the_teacher() -> None:
+    outer = outer_targets("pbc", DATA, TEACHER)
+    assert torch.equal(outer.targets, TEACHER.act(STATES))
+    assert outer.weights is None
+
+
+def test_raw_weights_are_those_of_the_paper() -> None:
+    outer = outer_targets("av_pbc", DATA, TEACHER, "raw")
+    assert outer.weights is not None
+    assert torch.allclose(outer.weights, 0.02 * TEACHER.q(STATES, TEACHER.act(STATES)))
+
+
+def test_shifted_weights_are_positive_have_mean_one_and_keep_the_order() -> None:
+    outer = outer_targets("av_pbc", DATA, TEACHER)
+    q = TEACHER.q(STATES, TEACHER.act(STATES))
+    assert outer.weights is not None
+    assert outer.weights.min() > 0
+    assert float(outer.weights.mean()) == pytest.approx(1.0, abs=1e-4)
+    order = q.argsort()
+    assert (outer.weights[order].diff() >= 0).all()
+
+
+def test_shifted_weights_ignore_a_constant_reward() -> None:
+    q = torch.randn(500, generator=torch.Generator().manual_seed(0))
+    assert torch.allclose(q_weights(q, "shifted"), q_weights(q + 7, "shifted"), atol=1e-4)
+
+
+def test_a_constant_critic_gives_equal_weights() -> None:
+    assert torch.equal(q_weights(torch.full((5,), 3.0), "shifted"), torch.ones(5))
+
+
+def test_errors() -> None:
+    with pytest.raises(ObdError, match="Unknown objective"):
+        outer_targets("sac", DATA, TEACHER)
+    with pytest.raises(ObdError, match="needs a teacher"):
+        outer_targets("av_pbc", DATA, None)

@@ -1,0 +1,100 @@
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import numpy as np
+import pytest
+
+from obd.ui.charts import MAX_POINTS, Curve, Estimate, loss_chart, return_bars, return_chart
+from obd.ui.maps import colour_range, extent, map_chart
+from obd.ui.theme import OBJECTIVE_KEYS, STYLES, style
+
+
+def curve(length: int, objective: str = "pbc") -> Curve:
+    return Curve(objective, style(objective).label, np.arange(1, length + 1), 0.3 * np.exp(-np.arange(length) / 200))
+
+
+def lines(spec: dict[str, Any]) -> list[dict[str, Any]]:
+    return [series for series in spec["series"] if series["type"] == "line"]
+
+
+def test_styles_differ_in_colour_and_in_shape() -> None:
+    objectives = [STYLES[key] for key in OBJECTIVE_KEYS]
+    for attribute in ("colour", "symbol", "dash", "glyph"):
+        assert len({getattr(look, attribute) for look in objectives}) == len(objectives)
+    assert len({look.colour for look in STYLES.values()}) == len(STYLES)
+
+
+def test_an_unknown_method_gets_a_neutral_style() -> None:
+    assert style("new").label == "new"
+
+
+def test_loss_chart_has_fixed_axes_no_animation_and_bounded_data() -> None:
+    spec = loss_chart([curve(5000)], outer_steps=8000)
+    assert spec["animation"] is False
+    assert (spec["xAxis"]["min"], spec["xAxis"]["max"]) == (0, 8000)
+    assert spec["yAxis"]["type"] == "log"
+    raw, smoothed = lines(spec)
+    assert len(raw["data"]) <= MAX_POINTS and len(smoothed["data"]) <= MAX_POINTS
+    assert smoothed["data"][-1][0] == 5000
+    assert raw["lineStyle"]["width"] < smoothed["lineStyle"]["width"]
+    assert all(spec["yAxis"]["min"] <= y <= spec["yAxis"]["max"] for _, y in raw["data"])
+
+
+def test_loss_chart_uses_the_style_of_each_objective() -> None:
+    spec = loss_chart([curve(20, key) for key in OBJECTIVE_KEYS], 100)
+    thick = lines(spec)[1::2]
+    assert [line["lineStyle"]["color"] for line in thick] == [style(key).colour for key in OBJECTIVE_KEYS]
+    assert [line["lineStyle"]["type"] for line in thick] == [style(key).dash for key in OBJECTIVE_KEYS]
+
+
+def test_charts_without_data_are_valid_json() -> None:
+    for spec in (loss_chart([], 0), loss_chart([curve(0)], 0), return_chart({}, 0, {}), return_bars([])):
+        json.dumps(spec, allow_nan=False)
+
+
+def test_return_chart_draws_whiskers_and_references_inside_its_axis() -> None:
+    points = {"pbc": [Estimate(5, 2, 8, 0), Estimate(30, 24, 61, 100)], "dbc": [Estimate(3, -14, 4, 100)]}
+    spec = return_chart(points, 100, {"teacher": 46.0, "random_selection": 2.0})
+    low, high = spec["yAxis"]["min"], spec["yAxis"]["max"]
+    assert low <= -14 and high >= 61
+    whiskers = [value for series in lines(spec) if series.get("symbol") == "rect" for _, value in series["data"]]
+    assert {24, 61, -14} <= set(whiskers) and "-" in whiskers
+    marks = [series["markLine"]["data"][0]["yAxis"] for series in spec["series"] if "markLine" in series]
+    assert marks == [46.0, 2.0]
+    assert all(0 <= x <= 100 for series in lines(spec) for x, _ in series["data"] if x != "-")
+
+
+def test_return_bars_keep_the_order_and_the_values() -> None:
+    spec = return_bars([("random_selection", Estimate(2, 1, 3)), ("av_pbc", Estimate(38, 36, 40))])
+    assert spec["yAxis"]["data"] == ["Random selection", "Av-PBC"]
+    assert [bar["value"] for bar in spec["series"][0]["data"]] == [2, 38]
+    assert spec["xAxis"]["max"] >= 40
+
+
+def test_map_moves_only_the_distilled_states() -> None:
+    rng = np.random.default_rng(0)
+    original, start, moved = rng.normal(size=(50, 2)), rng.normal(size=(8, 2)), 3 * rng.normal(size=(8, 2))
+    frame = extent(original, start, moved)
+    values = rng.normal(size=50)
+    first = map_chart(original, start, start, "dbc", frame, values=values, value_name="Q value")
+    last = map_chart(original, start, moved, "dbc", frame, values=values, value_name="Q value")
+    assert first["series"][0] == last["series"][0]
+    assert (first["xAxis"], first["yAxis"]) == (last["xAxis"], last["yAxis"])
+    assert np.asarray(last["series"][2]["data"]) == pytest.approx(moved, rel=1e-3)
+    assert last["visualMap"]["text"][0] == "Q value"
+    assert frame.left <= last["series"][2]["data"][0][0] <= frame.right
+    json.dumps(last, allow_nan=False)
+
+
+def test_map_without_values_has_no_colour_bar() -> None:
+    points = np.zeros((3, 2))
+    assert "visualMap" not in map_chart(points, points, points, "pbc", extent(points))
+
+
+def test_colour_range_ignores_extremes_and_constants() -> None:
+    values = np.concatenate([np.linspace(0, 1, 999), [1e6]])
+    assert colour_range(values)[1] < 2
+    low, high = colour_range(np.full(10, 4.0))
+    assert low < 4 < high

@@ -1,0 +1,84 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from obd.config import DistillConfig
+from obd.runs.store import Run, create_run
+from obd.ui.monitor import RunReader, group_progress, read_all
+
+
+def row(step: int, loss: float = 0.5) -> dict[str, Any]:
+    return {"kind": "progress", "step": step, "loss": loss, "seconds": step * 0.5, "skipped": False}
+
+
+def score(mean: float) -> dict[str, Any]:
+    return {"normalized_return_mean": mean, "normalized_return_ci95": [mean - 2, mean + 3]}
+
+
+@pytest.fixture
+def run() -> Run:
+    return create_run(DistillConfig(objective="pbc"))
+
+
+def test_reader_follows_a_growing_run(run: Run) -> None:
+    reader = RunReader(run.path)
+    assert reader.read().state == "queued"
+    run.write_status(state="running", step=2, outer_steps=10)
+    run.append([row(1), row(2)])
+    assert reader.read().steps == [1, 2]
+    run.append([row(3, 0.25), {"kind": "evaluated", "step": 3, "score": score(12)}])
+    run.write_status(step=3)
+    view = reader.read()
+    assert view.steps == [1, 2, 3]
+    assert view.losses[-1] == 0.25
+    assert view.rate() == pytest.approx(2.0)
+    assert [(e.step, e.mean, e.low, e.high) for e in view.estimates()] == [(3, 12, 10, 15)]
+
+
+def test_reader_forgets_what_a_resumed_run_does_again(run: Run) -> None:
+    reader = RunReader(run.path)
+    run.append([row(1), row(2, 0.9), row(3)])
+    reader.read()
+    run.append([row(2, 0.1)])
+    view = reader.read()
+    assert view.steps == [1, 2]
+    assert view.losses[-1] == 0.1
+
+
+def test_reader_starts_over_when_the_metrics_are_rewritten(run: Run) -> None:
+    reader = RunReader(run.path)
+    run.append([row(step) for step in range(1, 9)])
+    reader.read()
+    run.drop_after(3)
+    assert reader.read().steps == [1, 2, 3]
+
+
+def test_the_final_evaluation_is_the_last_point(run: Run) -> None:
+    run.append([{"kind": "evaluated", "step": 5, "score": score(20)}])
+    run.write_status(state="finished", step=5, outer_steps=5)
+    run.write_evaluation({"students": score(25), "ensemble": score(30)})
+    estimates = RunReader(run.path).read().estimates()
+    assert [e.mean for e in estimates] == [25]
+
+
+def test_group_progress_sums_rates_and_waits_for_the_slowest() -> None:
+    runs = [create_run(DistillConfig(objective=objective)) for objective in ("dbc", "pbc")]
+    for run, done in zip(runs, (4, 8), strict=True):
+        run.append([row(step) for step in range(1, done + 1)])
+        run.write_status(state="running", step=done, outer_steps=10)
+    views, problems = read_all([RunReader(run.path) for run in runs])
+    progress = group_progress(views)
+    assert problems == []
+    assert progress.fraction == pytest.approx(0.6)
+    assert progress.rate == pytest.approx(4.0)
+    assert progress.seconds_left == pytest.approx(3.0)
+
+
+def test_a_deleted_run_is_a_sentence_and_not_a_crash(run: Run) -> None:
+    reader = RunReader(run.path)
+    (run.path / "status.json").unlink()
+    views, problems = read_all([reader])
+    assert views == []
+    assert len(problems) == 1

@@ -1,0 +1,63 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from obd.config import DistillConfig
+from obd.runs.store import create_run
+from obd.ui import sentences
+from obd.ui.monitor import GroupProgress, RunReader, RunView
+
+
+def finished(objective: str, mean: float) -> RunView:
+    run = create_run(DistillConfig(objective=objective))
+    run.write_evaluation({"students": {"normalized_return_mean": mean, "normalized_return_ci95": [mean - 2, mean + 2]}})
+    return RunReader(run.path).read()
+
+
+def test_result_names_the_best_objective_and_its_share_of_the_teacher() -> None:
+    text = sentences.result_sentence([finished("dbc", 10), finished("av_pbc", 36)], 48.0, 200_000)
+    assert "256 Av-PBC pairs distilled from 200,000 transitions" in text
+    assert "36.0 ± 2.0" in text
+    assert "75 % of the teacher's 48.0" in text
+    assert "DBC 10.0" in text
+
+
+def test_result_without_scores_or_teacher_is_still_a_sentence() -> None:
+    view = RunReader(create_run(DistillConfig()).path).read()
+    assert sentences.result_sentence([view], None, None).endswith(".")
+    assert "teacher" not in sentences.result_sentence([finished("pbc", 3)], None, None)
+
+
+def test_a_queued_group_says_what_is_ahead_of_it() -> None:
+    progress = GroupProgress("queued", 0, 0, 0, None, None)
+    assert "2 runs ahead" in sentences.progress_sentence(progress, 2)
+    assert "1 run ahead" in sentences.progress_sentence(progress, 1)
+
+
+@pytest.mark.parametrize(("seconds", "text"), [(5, "5 s"), (300, "5 min"), (9000, "2.5 h")])
+def test_duration(seconds: float, text: str) -> None:
+    assert sentences.duration(seconds) == text
+
+
+def test_group_label_names_the_objectives_or_the_name() -> None:
+    runs = [create_run(DistillConfig(objective=objective)) for objective in ("dbc", "pbc")]
+    assert sentences.group_label(runs).endswith("DBC, PBC")
+    assert sentences.group_label([create_run(DistillConfig(), name="demo")]).endswith("demo")
+
+
+def test_equal_labels_are_numbered_from_the_oldest() -> None:
+    assert sentences.distinct({"c": "x", "b": "y", "a": "x"}) == {"c": "x (2)", "b": "y", "a": "x"}
+
+
+def test_movement_is_measured_per_dimension() -> None:
+    start = np.zeros((4, 9))
+    assert sentences.movement(start, start + 0.5) == pytest.approx(0.5)
+    assert "0.50" in sentences.movement_sentence(0.5, 10, "pbc", 4)
+    assert "real ones" in sentences.movement_sentence(0.0, 0, "pbc", 4)
+
+
+def test_rollouts_sentence_speaks_of_the_best_student_and_the_baselines() -> None:
+    text = sentences.rollouts_sentence({"random_selection": 1, "dbc": 9, "pbc": 30, "teacher": 45})
+    assert "PBC returns 30.0" in text and "1.0" in text and "45.0" in text
+    assert sentences.rollouts_sentence({"teacher": 1}).endswith(".")
