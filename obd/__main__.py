@@ -135,13 +135,14 @@ def teach(arguments: argparse.Namespace, stop: Interrupt) -> Output:
 
 
 def distill(arguments: argparse.Namespace, stop: Interrupt) -> Output:
+    from obd.runs.execute import check_possible
     from obd.runs.store import create_run
 
     values = chosen(arguments, DistillConfig)
     if arguments.steps is not None:
         values["seconds"] = None
     config = preset(values.pop("preset", "default"), **values)
-    open_dataset(config.dataset, stop)
+    check_possible(config, open_dataset(config.dataset, stop))
     return execute(create_run(config, path=arguments.out), stop)
 
 

@@ -15,7 +15,7 @@ import torch
 from obd.config import DistillConfig
 from obd.data.catalog import load_dataset
 from obd.data.dataset import OfflineDataset
-from obd.engine.distill import as_distilled, distill, never, seconds_per_step
+from obd.engine.distill import as_distilled, distill, never, seconds_per_step, select_device
 from obd.engine.distilled import DistilledDataset
 from obd.errors import Cancelled, ObdError
 from obd.evaluation import evaluate
@@ -46,6 +46,14 @@ def open_teacher(config: DistillConfig, dataset: OfflineDataset) -> Teacher | No
     teacher = load_teacher(teacher_path(config))
     teacher.check_matches(dataset)
     return teacher
+
+
+def check_possible(config: DistillConfig, dataset: OfflineDataset) -> None:
+    """Raise ObdError for what would make a run fail at its start, before a directory is made for it."""
+    open_teacher(config, dataset)
+    select_device(config.device)
+    if config.size > len(dataset):
+        raise ObdError(f"The dataset has {len(dataset):,} transitions; choose a size up to that.")
 
 
 def measure(

@@ -6,6 +6,7 @@ of a large array.
 
 from __future__ import annotations
 
+import atexit
 import threading
 from collections import OrderedDict
 from collections.abc import Callable
@@ -35,8 +36,13 @@ def _close_tasks(registry: TaskRegistry) -> None:
 
 @st.cache_resource(on_release=_close_queue, show_spinner=False)
 def job_queue() -> JobQueue:
-    """The one queue of this process; it outlives every browser tab."""
-    return JobQueue()
+    """The one queue of this process; it outlives every browser tab and ends its runs tidily with the process."""
+    queue = JobQueue()
+    # The standard library's pools refuse work as soon as the interpreter shuts down, and atexit comes after that:
+    # runs would fail instead of stopping.  The pools themselves use this hook; the one registered last goes first.
+    register = getattr(threading, "_register_atexit", atexit.register)
+    register(queue.close)
+    return queue
 
 
 @st.cache_resource(on_release=_close_tasks, show_spinner=False)

@@ -1,0 +1,191 @@
+"""A smoke run of every command, and what bad input gets: one line on stderr and exit status 2."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from obd.__main__ import main
+from tests.helpers import DATASET, store_pendulum
+
+TINY = [
+    *("--dataset", DATASET, "--size", "8", "--hidden-layers", "2", "--hidden-width", "16"),
+    *("--inner-steps", "10", "--batch-size", "64", "--snapshots", "4"),
+]
+
+
+@pytest.fixture(autouse=True)
+def handlers():
+    """The commands install signal handlers; put pytest's back."""
+    saved = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    yield
+    for number, handler in saved.items():
+        signal.signal(number, handler)
+
+
+@pytest.fixture
+def teacher(tmp_path: Path) -> Path:
+    return store_pendulum(tmp_path)
+
+
+def run(capsys: pytest.CaptureFixture[str], *arguments: object) -> dict:
+    """The JSON object of a successful command."""
+    capsys.readouterr()
+    assert main([str(a) for a in arguments] + ["--json"]) == 0
+    lines = capsys.readouterr().out.strip().splitlines()
+    assert len(lines) == 1
+    return json.loads(lines[0])
+
+
+def refuse(capsys: pytest.CaptureFixture[str], *arguments: object) -> str:
+    """The one line a refused command prints."""
+    capsys.readouterr()
+    try:
+        status = main([str(a) for a in arguments])
+    except SystemExit as stop:  # argparse
+        status = stop.code
+    captured = capsys.readouterr()
+    assert status == 2 and captured.out == ""
+    lines = [line for line in captured.err.splitlines() if not line.startswith("Opening")]
+    assert len(lines) == 1, captured.err
+    return lines[0]
+
+
+def test_datasets(capsys: pytest.CaptureFixture[str], teacher: Path) -> None:
+    rows = {row["id"]: row for row in run(capsys, "datasets")["datasets"]}
+    assert rows[DATASET]["available"] and not rows[DATASET]["builtin"]
+    assert rows["obd/halfcheetah/medium-replay-v0"]["builtin"]
+
+
+def test_distil_evaluate_and_resume(capsys: pytest.CaptureFixture[str], teacher: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    result = run(
+        capsys, "distill", *TINY, "--objective", "av_pbc", "--teacher", teacher, "--steps", 12, "--seed", 3, "--out", out
+    )
+    assert result["run_dir"] == str(out) and result["objective"] == "av_pbc" and result["dataset"] == DATASET
+    assert (result["size"], result["seed"], result["outer_steps"]) == (8, 3, 12)
+    assert result["outer_steps_per_second"] > 0 and result["final_loss"] > 0 and result["initial_loss"] > 0
+    assert {p.name for p in out.iterdir()} >= {"config.json", "status.json", "metrics.jsonl", "distilled.npz"}
+
+    scores = run(capsys, "evaluate", out, "--students", 3, "--episodes", 2, "--ensemble")
+    assert (scores["students"], scores["episodes"], scores["student_steps"]) == (3, 2, 10)
+    low, high = scores["normalized_return_ci95"]
+    assert low <= scores["normalized_return_mean"] <= high
+    assert {"return_mean", "seconds", "normalized_return_std_over_students"} <= set(scores)
+    assert isinstance(scores["ensemble_normalized_return_mean"], float)
+
+    other = run(
+        capsys, "evaluate", out, "--students", 1, "--episodes", 1, "--architecture", "mlp5", "--optimizer", "adamw"
+    )
+    assert "ensemble_normalized_return_mean" not in other
+    assert "complete" in refuse(capsys, "resume", out)
+    assert "already exists" in refuse(capsys, "distill", *TINY, "--objective", "dbc", "--out", out)
+
+
+def test_teach(capsys: pytest.CaptureFixture[str], teacher: Path, tmp_path: Path) -> None:
+    out = tmp_path / "new.safetensors"
+    result = run(capsys, "teach", "--dataset", DATASET, "--algorithm", "td3_bc", "--steps", 30, "--out", out)
+    assert out.is_file() and result["episodes"] == 10
+    distilled = run(
+        capsys, "distill", *TINY, "--objective", "pbc", "--teacher", out, "--steps", 3, "--out", tmp_path / "run"
+    )
+    assert distilled["outer_steps"] == 3
+
+
+def test_collect(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    from obd.data import catalog
+
+    row = catalog.BUILTIN["obd/halfcheetah/medium-replay-v0"]
+    small = catalog.BuiltinDataset(row.env_id, row.title, row.description, row.sources, transitions=1_000)
+    monkeypatch.setitem(catalog.BUILTIN, "obd/halfcheetah/medium-replay-v0", small)
+    result = run(capsys, "collect", "obd/halfcheetah/medium-replay-v0", "--workers", 2)
+    assert result["transitions"] >= 1_000 and result["episodes"] >= 15
+
+
+def test_time_budget_and_preset(capsys: pytest.CaptureFixture[str], teacher: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    run(capsys, "distill", *TINY, "--preset", "paper", "--objective", "dbc", "--seconds", 3, "--out", out)
+    config = json.loads((out / "config.json").read_text())["config"]
+    assert config["preset"] == "paper" and config["q_weighting"] == "raw" and config["inner_steps"] == 10
+
+
+def test_bad_input(capsys: pytest.CaptureFixture[str], teacher: Path, tmp_path: Path) -> None:
+    wrong = tmp_path / "wrong.safetensors"
+    wrong.write_bytes(b"nothing useful")
+    distill = ["distill", *TINY, "--steps", 3, "--out", tmp_path / "x", "--objective"]
+    assert "size must lie between" in refuse(capsys, *distill, "dbc", "--size", 0)
+    assert "600 transitions" in refuse(capsys, *distill, "dbc", "--size", 4000)
+    assert not (tmp_path / "x").exists()
+    assert "invalid choice" in refuse(capsys, "distill", *TINY, "--out", tmp_path / "y", "--objective", "sac")
+    assert "Unknown dataset" in refuse(capsys, "distill", "--objective", "dbc", "--dataset", "nobody/knows-v0", "--out", "z")
+    assert "dataset" in refuse(capsys, "distill", "--objective", "dbc", "--dataset", "../../etc", "--out", "z")
+    assert "safetensors" in refuse(
+        capsys, "distill", *TINY, "--objective", "pbc", "--teacher", wrong, "--out", tmp_path / "w"
+    )
+    assert "no teacher file" in refuse(
+        capsys, "distill", *TINY, "--objective", "pbc", "--teacher", "gone", "--out", tmp_path / "v"
+    )
+    assert "no run" in refuse(capsys, "evaluate", tmp_path / "nowhere")
+    assert "no run" in refuse(capsys, "resume", tmp_path / "nowhere")
+    assert "Unknown algorithm" in refuse(capsys, "teach", "--dataset", DATASET, "--algorithm", "x", "--out", wrong)
+    assert "does not exist" in refuse(capsys, "teach", "--dataset", DATASET, "--out", tmp_path / "no" / "t")
+    assert "invalid choice" in refuse(capsys, "bench", "nonsense")
+    assert "required" in refuse(capsys)
+
+
+def test_interrupt_then_resume(teacher: Path, tmp_path: Path) -> None:
+    """Ctrl-C ends with status 130 and leaves a run that resumes."""
+    out = tmp_path / "run"
+    command = [sys.executable, "-m", "obd", "distill", *TINY, "--objective", "dbc", "--steps", "100000"]
+    process = subprocess.Popen([*command, "--out", str(out)], stderr=subprocess.PIPE, text=True, env=os.environ)
+    status = out / "status.json"
+    end = time.monotonic() + 90
+    while not (status.exists() and json.loads(status.read_text())["step"] > 0):
+        assert process.poll() is None and time.monotonic() < end
+        time.sleep(0.1)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130 and "resume" in errors and "Traceback" not in errors
+    assert json.loads(status.read_text())["state"] == "interrupted"
+    again = subprocess.Popen([sys.executable, "-m", "obd", "resume", str(out)], stderr=subprocess.PIPE, text=True)
+    before = json.loads(status.read_text())["step"]
+    while json.loads(status.read_text())["step"] <= before:
+        assert again.poll() is None and time.monotonic() < end + 90
+        time.sleep(0.1)
+    again.send_signal(signal.SIGINT)
+    again.communicate(timeout=60)
+    assert again.returncode == 130
+
+
+def test_killed_run_can_be_resumed(capsys: pytest.CaptureFixture[str], teacher: Path, tmp_path: Path) -> None:
+    """SIGKILL loses at most what came after the last snapshot; the rest continues to the same bytes."""
+    whole, out = tmp_path / "whole", tmp_path / "run"
+    arguments = ["distill", *TINY, "--objective", "dbc", "--steps", "60", "--snapshots", "20"]
+    run(capsys, *arguments, "--out", whole)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "obd", *arguments, "--out", str(out)], stderr=subprocess.DEVNULL, env=os.environ
+    )
+    end = time.monotonic() + 90
+    while not (out / "checkpoint.safetensors").exists():
+        assert process.poll() is None and time.monotonic() < end
+        time.sleep(0.01)
+    process.kill()
+    process.wait()
+    assert run(capsys, "resume", out)["outer_steps"] == 60
+    assert (out / "distilled.npz").read_bytes() != b""
+    from obd.runs.store import open_run
+
+    assert open_run(out).distilled().observations.tobytes() == open_run(whole).distilled().observations.tobytes()
+
+
+def test_bench_engine(capsys: pytest.CaptureFixture[str]) -> None:
+    result = run(capsys, "bench", "engine", "--quick")
+    for precision in ("highest", "medium"):
+        assert result[precision]["ratio"] > 0 and 0 < result[precision]["share_of_peak"] < 2
