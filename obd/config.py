@@ -58,6 +58,9 @@ class DistillConfig:
     inner_steps: int = option(40, "Inner steps", "gradient steps of each student", low=1, high=1000)
     inner_momentum: float = option(0.9, "Inner momentum", "of the student's SGD", low=0.0, high=0.999)
     inner_step_size: float = option(0.1, "Inner step size", "start value of the student's step size", low=1e-5, high=10)
+    output_gain: float = option(
+        0.1, "Output gain", "scale of the student's last layer at its start; the paper's is 1.414", low=0.0, high=10
+    )
     learn_step_sizes: bool = option(True, "Learn step sizes", "distil one step size per layer along with the data")
     step_size_decay: bool = option(True, "Decay step size", "linearly to zero inside the inner loop")
     initialisations: int = option(1, "Initialisations", "student starts averaged in each outer step", low=1, high=64)
@@ -149,6 +152,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "inner_steps": 100,
         "inner_momentum": 0.0,
         "inner_step_size": 0.1,
+        "output_gain": 2**0.5,
         "learn_step_sizes": False,
         "step_size_decay": False,
         "outer_optimizer": "sgd",

@@ -50,7 +50,7 @@ def train_students(distilled: DistilledDataset, count: int, seed: int = 0) -> li
     rates = torch.tensor([distilled.recipe.step_sizes], dtype=torch.float32)
     students = []
     for index in range(count):
-        start = orthogonal_parameters(shape, generator(seed, index))
+        start = orthogonal_parameters(shape, generator(seed, index), distilled.recipe.output_gain)
         final = unroll.train(start, observations, actions, rates)
         students.append(_policy([(w[0], b[0, 0]) for w, b in final], distilled))
     return students
@@ -92,7 +92,8 @@ def _train_other(distilled: DistilledDataset, source: torch.Generator, architect
     hidden = (recipe.hidden_width,) * (depth or recipe.hidden_layers)
     shape = Shape(1, len(distilled), distilled.observations.shape[1], distilled.actions.shape[1], hidden, 1)
     layers = [
-        (nn.Parameter(weight[0]), nn.Parameter(bias[0, 0])) for weight, bias in orthogonal_parameters(shape, source)
+        (nn.Parameter(weight[0]), nn.Parameter(bias[0, 0]))
+        for weight, bias in orthogonal_parameters(shape, source, recipe.output_gain)
     ]
     positions = np.linspace(0, 1, len(layers))
     known = np.log(recipe.step_sizes)

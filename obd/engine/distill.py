@@ -143,7 +143,10 @@ class Distiller:
         unroll, real = self.unrolls[replica], self.real
         source = generator(self.config.seed, 1 + step, replica)
         replicas = self.shape.replicas
-        start = [(w.to(self.device), b.to(self.device)) for w, b in orthogonal_parameters(self.shape, source)]
+        start = [
+            (w.to(self.device), b.to(self.device))
+            for w, b in orthogonal_parameters(self.shape, source, self.config.output_gain)
+        ]
         rows = torch.randint(len(real.states), (replicas, self.config.batch_size), generator=source).to(self.device)
         final = unroll.train(
             start,
@@ -249,6 +252,7 @@ def recipe(config: DistillConfig, step_sizes: Float) -> Recipe:
         config.step_size_decay,
         config.hidden_layers,
         config.hidden_width,
+        config.output_gain,
     )
 
 

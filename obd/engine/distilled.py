@@ -27,6 +27,7 @@ class Recipe:
     step_size_decay: bool
     hidden_layers: int
     hidden_width: int
+    output_gain: float
 
     @property
     def hidden(self) -> tuple[int, ...]:

@@ -26,6 +26,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+GAIN = 2**0.5  # of orthogonal weights, made for ReLU
+
 Parameters = list[tuple[Tensor, Tensor]]  # per layer: weight [R, in, out] and bias [R, 1, out]
 
 
@@ -272,13 +274,21 @@ def outer_loss(
     return loss, gradient[::-1]
 
 
-def orthogonal_parameters(shape: Shape, generator: torch.Generator, dtype: torch.dtype = torch.float32) -> Parameters:
-    """Fresh students: orthogonal weights of gain sqrt(2), zero biases (Lei et al. 2024, appendix), on the CPU."""
+def orthogonal_parameters(
+    shape: Shape, generator: torch.Generator, output_gain: float = GAIN, dtype: torch.dtype = torch.float32
+) -> Parameters:
+    """Fresh students on the CPU: orthogonal weights, zero biases.
+
+    The gain is sqrt(2) (Lei et al. 2024, appendix) but for the last layer, where it is ``output_gain``: a small one
+    lets every student start from nearly the same, neutral action.
+    """
     parameters: Parameters = []
     for inputs, outputs in zip(shape.widths[:-1], shape.widths[1:], strict=True):
         tall = torch.randn(shape.replicas, max(inputs, outputs), min(inputs, outputs), generator=generator, dtype=dtype)
         basis, upper = torch.linalg.qr(tall)
         basis = basis * torch.sign(torch.diagonal(upper, dim1=-2, dim2=-1))[:, None, :]  # uniform over the group
         weight = basis if inputs >= outputs else basis.mT
-        parameters.append((weight.contiguous() * 2**0.5, torch.zeros(shape.replicas, 1, outputs, dtype=dtype)))
+        parameters.append((weight.contiguous() * GAIN, torch.zeros(shape.replicas, 1, outputs, dtype=dtype)))
+    last_weight, last_bias = parameters[-1]
+    parameters[-1] = (last_weight * (output_gain / GAIN), last_bias)
     return parameters

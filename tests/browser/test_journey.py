@@ -17,6 +17,7 @@ from playwright.sync_api import ConsoleMessage, Page, Request, expect, sync_play
 
 from obd.config import DEFAULT_DATASET
 from obd.data.catalog import collect
+from obd.runs.store import list_runs
 
 ROOT = Path(__file__).resolve().parents[2]
 CHROMIUM = Path("/usr/bin/chromium")
@@ -45,9 +46,10 @@ def address(storage: Path, tmp_path: Path) -> Iterator[str]:
         yield f"http://127.0.0.1:{port}"
     finally:
         server.terminate()
-        server.wait(30)
+        server.wait(60)
     text = log.read_text(errors="replace")
     assert "Traceback" not in text, text
+    assert {run.status()["state"] for run in list_runs()} <= {"finished", "stopped", "interrupted"}
 
 
 @pytest.fixture
@@ -159,3 +161,7 @@ def test_journey(address: str, page: Page) -> None:
     other.goto(page.url)
     expect(other.get_by_text("reach a normalised return of")).to_be_visible()
     nothing_broken(other)
+
+    # Close the app while a run is going on; the fixture looks at what is left of it.
+    page.get_by_role("button", name="Start", exact=True).click()
+    page.get_by_role("button", name="Stop", exact=True).wait_for()
