@@ -56,6 +56,9 @@ class DistillConfig:
     hidden_layers: int = option(3, "Hidden layers", "of the student policy", low=1, high=8)
     hidden_width: int = option(256, "Hidden width", "units per hidden layer", low=4, high=2048)
     inner_steps: int = option(40, "Inner steps", "gradient steps of each student", low=1, high=1000)
+    inner_batch: int = option(
+        64, "Pairs per inner step", "blocks of this size are taken in turn; 0 takes all pairs", low=0, high=4096
+    )
     inner_momentum: float = option(0.9, "Inner momentum", "of the student's SGD", low=0.0, high=0.999)
     inner_step_size: float = option(0.1, "Inner step size", "start value of the student's step size", low=1e-5, high=10)
     output_gain: float = option(
@@ -150,6 +153,7 @@ PRESETS: dict[str, dict[str, Any]] = {
     # Lei, Zhang, Tao (NeurIPS 2024), section 5 and appendix: plain SGD inside and outside, raw action values.
     "paper": {
         "inner_steps": 100,
+        "inner_batch": 0,
         "inner_momentum": 0.0,
         "inner_step_size": 0.1,
         "output_gain": 2**0.5,

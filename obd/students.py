@@ -43,6 +43,7 @@ def train_students(distilled: DistilledDataset, count: int, seed: int = 0) -> li
         distilled.actions.shape[1],
         distilled.recipe.hidden,
         distilled.recipe.inner_steps,
+        distilled.recipe.inner_batch,
     )
     unroll = Unroll(shape, momentum=distilled.recipe.inner_momentum, decay=distilled.recipe.step_size_decay)
     observations = torch.from_numpy(distilled.normalized_observations)[None]
@@ -90,7 +91,9 @@ def train_other_students(
 def _train_other(distilled: DistilledDataset, source: torch.Generator, architecture: str, optimizer: str) -> MLPPolicy:
     recipe, (depth, residual) = distilled.recipe, ARCHITECTURES[architecture]
     hidden = (recipe.hidden_width,) * (depth or recipe.hidden_layers)
-    shape = Shape(1, len(distilled), distilled.observations.shape[1], distilled.actions.shape[1], hidden, 1)
+    shape = Shape(
+        1, len(distilled), distilled.observations.shape[1], distilled.actions.shape[1], hidden, 1, recipe.inner_batch
+    )
     layers = [
         (nn.Parameter(weight[0]), nn.Parameter(bias[0, 0]))
         for weight, bias in orthogonal_parameters(shape, source, recipe.output_gain)
@@ -117,11 +120,12 @@ def _train_other(distilled: DistilledDataset, source: torch.Generator, architect
         decay = 1 - step / recipe.inner_steps if recipe.step_size_decay else 1.0
         for group, rate in zip(descent.param_groups, rates, strict=True):
             group["lr"] = float(rate) * decay
-        x = observations
+        block = shape.block(step)
+        x = observations[block]
         for weight, bias in layers[:-1]:
             above = torch.relu(x @ weight + bias)
             x = above + x if residual and above.shape == x.shape else above
-        loss = (torch.tanh(x @ layers[-1][0] + layers[-1][1]) - actions).square().sum(1).mean()
+        loss = (torch.tanh(x @ layers[-1][0] + layers[-1][1]) - actions[block]).square().sum(1).mean()
         descent.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         descent.step()

@@ -67,7 +67,19 @@ def test_datasets(capsys: pytest.CaptureFixture[str], teacher: Path) -> None:
 def test_distil_evaluate_and_resume(capsys: pytest.CaptureFixture[str], teacher: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
     result = run(
-        capsys, "distill", *TINY, "--objective", "av_pbc", "--teacher", teacher, "--steps", 12, "--seed", 3, "--out", out
+        capsys,
+        "distill",
+        *TINY,
+        "--objective",
+        "av_pbc",
+        "--teacher",
+        teacher,
+        "--steps",
+        12,
+        "--seed",
+        3,
+        "--out",
+        out,
     )
     assert result["run_dir"] == str(out) and result["objective"] == "av_pbc" and result["dataset"] == DATASET
     assert (result["size"], result["seed"], result["outer_steps"]) == (8, 3, 12)
@@ -124,7 +136,9 @@ def test_bad_input(capsys: pytest.CaptureFixture[str], teacher: Path, tmp_path: 
     assert "600 transitions" in refuse(capsys, *distill, "dbc", "--size", 4000)
     assert not (tmp_path / "x").exists()
     assert "invalid choice" in refuse(capsys, "distill", *TINY, "--out", tmp_path / "y", "--objective", "sac")
-    assert "Unknown dataset" in refuse(capsys, "distill", "--objective", "dbc", "--dataset", "nobody/knows-v0", "--out", "z")
+    assert "Unknown dataset" in refuse(
+        capsys, "distill", "--objective", "dbc", "--dataset", "nobody/knows-v0", "--out", "z"
+    )
     assert "dataset" in refuse(capsys, "distill", "--objective", "dbc", "--dataset", "../../etc", "--out", "z")
     assert "safetensors" in refuse(
         capsys, "distill", *TINY, "--objective", "pbc", "--teacher", wrong, "--out", tmp_path / "w"

@@ -1,6 +1,8 @@
-"""Returns after three minutes of distillation on all cores: objective x seed, ten students, beside the baselines.
+"""Returns after distillation: objective x seed, ten students x three episodes each, and the students' ensemble.
 
-Every finished line is appended to ``assets/benchmarks/returns.jsonl``; a second call continues where the first ended.
+The three objectives of a seed run side by side for nine minutes on all cores, so each has three minutes of the
+machine.  Every finished line is appended to ``assets/benchmarks/returns.jsonl``; a second call continues where the
+first ended.  The runs of seed 0 become the showcase.
 """
 
 from __future__ import annotations
@@ -13,14 +15,15 @@ from typing import Any
 
 import numpy as np
 
-from obd.config import DEFAULT_DATASET, OBJECTIVES, DistillConfig
+from obd.bench.showcase import SECONDS, publish, race
+from obd.config import DEFAULT_DATASET, OBJECTIVES
 from obd.data.catalog import load_dataset
 from obd.events import ShouldStop
 from obd.paths import assets_dir
-from obd.runs.execute import GroupExecution, measure
-from obd.runs.store import create_run
+from obd.runs.showcase import showcase_dir
+from obd.runs.store import Run
 
-SECONDS, SEEDS = 180.0, 3
+SEEDS = 3
 
 
 def run(*, quick: bool, say: Callable[[str], None], should_stop: ShouldStop) -> dict[str, Any]:
@@ -29,35 +32,34 @@ def run(*, quick: bool, say: Callable[[str], None], should_stop: ShouldStop) -> 
     path = Path(tempfile.mkdtemp()) / "quick.jsonl" if quick else assets_dir() / "benchmarks" / "returns.jsonl"
     path.parent.mkdir(exist_ok=True)
     lines = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
-    known = {(line["objective"], line["seed"]) for line in lines if line["dataset_hash"] == dataset.content_hash}
+    known = {line["seed"] for line in lines if line["dataset_hash"] == dataset.content_hash}
     for seed in range(1 if quick else SEEDS):
-        for objective in OBJECTIVES:
-            if (objective, seed) in known or should_stop():
-                continue
-            line = one(objective, seed, 5.0 if quick else SECONDS, should_stop) | {"dataset_hash": dataset.content_hash}
-            lines.append(line)
-            with open(path, "a", encoding="utf-8") as stream:
-                stream.write(json.dumps(line) + "\n")
+        if seed in known or should_stop():
+            continue
+        with tempfile.TemporaryDirectory() as folder:
+            runs = race(Path(folder), seed, 10.0 if quick else SECONDS, should_stop, live=seed == 0)
+            added = [described(finished) | {"dataset_hash": dataset.content_hash} for finished in runs]
+            if seed == 0 and not quick:
+                publish(runs, showcase_dir())
+        lines += added
+        with open(path, "a", encoding="utf-8") as stream:
+            stream.writelines(json.dumps(line) + "\n" for line in added)
+        for line in added:
             say(json.dumps(line))
     return {objective: summary([line for line in lines if line["objective"] == objective]) for objective in OBJECTIVES}
 
 
-def one(objective: str, seed: int, seconds: float, should_stop: ShouldStop) -> dict[str, Any]:
-    """Distil once and score ten fresh students by three episodes, and their ensemble."""
-    config = DistillConfig(objective=objective, seed=seed, seconds=seconds)
-    with tempfile.TemporaryDirectory() as folder:
-        run = create_run(config, path=Path(folder) / "run")
-        GroupExecution([run], live=False, final=False)(should_stop)
-        status = run.status()
-        scores = measure(run.distilled(), load_dataset(config.dataset), should_stop=should_stop)
+def described(finished: Run) -> dict[str, Any]:
+    """One line of the table."""
+    status, config = finished.status(), finished.config
     return {
-        "objective": objective,
-        "seed": seed,
+        "objective": config.objective,
+        "seed": config.seed,
         "seconds": status["seconds"],
         "outer_steps": status["step"],
         "initial_loss": status["initial_loss"],
         "final_loss": status["loss"],
-        **scores,
+        **finished.evaluation(),
     }
 
 

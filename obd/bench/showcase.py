@@ -11,49 +11,71 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import imageio.v2
+from PIL import Image
+
 from obd.config import OBJECTIVES, DistillConfig
 from obd.data.catalog import load_dataset
 from obd.events import ShouldStop
 from obd.runs.execute import GroupExecution
 from obd.runs.showcase import showcase_dir
-from obd.runs.store import create_run
+from obd.runs.store import Run, create_run
 from obd.teachers.teacher import load_teacher, shipped_teacher_path
 from obd.ui import videos
 from obd.ui.tasks import Task
 
 SECONDS = 540.0  # for the three together, so three minutes of the machine each
 VIDEO_SECONDS = 12.0
+PICTURE_WIDTH, PICTURE_EVERY, PICTURE_SECONDS = 640, 2, 6.0  # the animated picture of the README
 
 
 def run(*, quick: bool, say: Callable[[str], None], should_stop: ShouldStop) -> dict[str, Any]:
     """Distil, measure, film; ``quick`` writes to a temporary folder and leaves the shipped files alone."""
-    seconds = 10.0 if quick else SECONDS
     target = Path(tempfile.mkdtemp()) if quick else showcase_dir()
     with tempfile.TemporaryDirectory() as folder:
-        configs = [DistillConfig(objective=objective, seconds=seconds) for objective in OBJECTIVES]
-        runs = [
-            create_run(config, path=Path(folder) / config.objective, group="showcase", name="Showcase")
-            for config in configs
-        ]
-        GroupExecution(runs)(should_stop)
+        runs = race(Path(folder), 0, 10.0 if quick else SECONDS, should_stop)
         for finished in runs:
             say(f"{finished.id}: {finished.status()} {finished.evaluation()}")
-        dataset = load_dataset(configs[0].dataset)
-        teacher = load_teacher(shipped_teacher_path(dataset.id))
-        video = videos.make(
-            Task(lambda _task: None, "showcase"),
-            Path(folder) / "rollouts.mp4",
-            runs,
-            dataset,
-            teacher.to_policy,
-            seed=0,
-            seconds=VIDEO_SECONDS,
-        )
-        for finished in runs:
-            (finished.path / "checkpoint.safetensors").unlink(missing_ok=True)
-            shutil.rmtree(target / finished.id, ignore_errors=True)
-            shutil.copytree(finished.path, target / finished.id)
-        for path in (video.path, video.path.with_suffix(".json")):
-            shutil.copy(path, target / path.name)
+        publish(runs, target)
         scores = {finished.config.objective: finished.evaluation()["students"] for finished in runs}
     return {"folder": str(target), **scores}
+
+
+def race(folder: Path, seed: int, seconds: float, should_stop: ShouldStop, live: bool = True) -> list[Run]:
+    """Distil the three objectives side by side in ``folder`` and measure them."""
+    configs = [DistillConfig(objective=objective, seed=seed, seconds=seconds) for objective in OBJECTIVES]
+    runs = [create_run(config, path=folder / config.objective, group="showcase", name="Showcase") for config in configs]
+    GroupExecution(runs, live=live)(should_stop)
+    return runs
+
+
+def publish(runs: list[Run], target: Path) -> None:
+    """Copy finished runs into ``target`` and film their students."""
+    dataset = load_dataset(runs[0].config.dataset)
+    teacher = load_teacher(shipped_teacher_path(dataset.id))
+    folder = runs[0].path.parent
+    task = Task(lambda _task: None, "showcase")
+    video = videos.make(task, folder / "rollouts.mp4", runs, dataset, teacher.to_policy, seed=0, seconds=VIDEO_SECONDS)
+    target.mkdir(parents=True, exist_ok=True)
+    for finished in runs:
+        shutil.rmtree(target / finished.id, ignore_errors=True)
+        shutil.copytree(finished.path, target / finished.id, ignore=shutil.ignore_patterns("checkpoint.safetensors"))
+    for path in (video.path, video.path.with_suffix(".json")):
+        shutil.copy(path, target / path.name)
+    animate(video.path, target / "rollouts.webp")
+
+
+def animate(video: Path, picture: Path) -> None:
+    """A small animated picture of the video's first seconds, for the README."""
+    opened: Any = imageio.v2.get_reader(video)
+    with opened as reader:
+        rate = float(reader.get_meta_data()["fps"])
+        frames = [
+            Image.fromarray(frame)
+            for index, frame in enumerate(reader)
+            if index < PICTURE_SECONDS * rate and index % PICTURE_EVERY == 0
+        ]
+    height = round(frames[0].height * PICTURE_WIDTH / frames[0].width)
+    small = [frame.resize((PICTURE_WIDTH, height)) for frame in frames]
+    pause = round(1000 * PICTURE_EVERY / rate)
+    small[0].save(picture, save_all=True, append_images=small[1:], duration=pause, loop=0, quality=60)

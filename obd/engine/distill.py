@@ -104,6 +104,7 @@ class Distiller:
             dataset.action_dim,
             (config.hidden_width,) * config.hidden_layers,
             config.inner_steps,
+            config.inner_batch,
         )
         check_memory(self.shape, config.initialisations // together)
         self.real = RealData.build(
@@ -249,6 +250,7 @@ def recipe(config: DistillConfig, step_sizes: Float) -> Recipe:
         tuple(float(value) for value in step_sizes),
         config.inner_steps,
         config.inner_momentum,
+        config.inner_batch,
         config.step_size_decay,
         config.hidden_layers,
         config.hidden_width,

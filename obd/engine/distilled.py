@@ -19,11 +19,15 @@ FORMAT = "obd-distilled-1"
 
 @dataclass(frozen=True)
 class Recipe:
-    """How a student is trained on the set: T full-batch steps of heavy-ball SGD, one step size per layer."""
+    """How a student is trained on the set: T steps of heavy-ball SGD, one step size per layer.
+
+    Each step takes the next block of ``inner_batch`` pairs (0: all pairs).
+    """
 
     step_sizes: tuple[float, ...]
     inner_steps: int
     inner_momentum: float
+    inner_batch: int
     step_size_decay: bool
     hidden_layers: int
     hidden_width: int

@@ -5,6 +5,8 @@ It serves as the reference in the tests and as the opponent in ``python -m obd b
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
@@ -32,10 +34,12 @@ def hypergradient(
     states: Tensor,
     targets: Tensor,
     weights: Tensor | None,
+    block: Callable[[int], slice] = lambda _step: slice(None),
 ) -> tuple[Tensor, tuple[Tensor, ...]]:
     """H and its gradient with respect to (observations, actions, log step sizes) for one replica.
 
-    The inner training is unrolled with ``create_graph=True`` and differentiated through (double backward).
+    ``block`` says which pairs an inner step uses.  The inner training is unrolled with ``create_graph=True`` and
+    differentiated through (double backward).
     """
     inputs = tuple(x.detach().clone().requires_grad_() for x in (observations, actions, log_step_sizes))
     observations, actions, log_step_sizes = inputs
@@ -46,7 +50,8 @@ def hypergradient(
         return [(values[i], values[i + 1]) for i in range(0, len(values), 2)]
 
     for step in range(steps):
-        loss = (policy(pairs(flat), observations) - actions).square().sum(1).mean()
+        rows = block(step)
+        loss = (policy(pairs(flat), observations[rows]) - actions[rows]).square().sum(1).mean()
         gradients = torch.autograd.grad(loss, flat, create_graph=True)
         velocity = [momentum * v + g for v, g in zip(velocity, gradients, strict=True)]
         rates = log_step_sizes.exp() * (1 - step / steps if decay else 1.0)

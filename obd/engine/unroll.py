@@ -4,7 +4,8 @@ Inner problem (Lei et al. 2024, arXiv 2410.22728, eq. 1): behaviour cloning of N
 
     L(theta) = 1/N sum_i || tanh(f_theta(s_i)) - a_i ||^2,
 
-by T steps of heavy-ball SGD with one step size eta_l per layer and an optional linear decay d_t = 1 - t/T,
+by T steps of heavy-ball SGD with one step size eta_l per layer and an optional linear decay d_t = 1 - t/T; a step may
+look at one block of the pairs only, the blocks taken in turn (then N is the block's size),
 
     v_{t+1} = mu v_t + grad L(theta_t),      theta_{t+1} = theta_t - eta_l d_t v_{t+1}.
 
@@ -20,6 +21,7 @@ the Hessian", 1994) over the activations stored on the way forward, so a step co
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -41,6 +43,18 @@ class Shape:
     action_dim: int
     hidden: tuple[int, ...]
     steps: int
+    batch: int = 0  # pairs per inner step; 0 means all of them
+
+    @property
+    def rows(self) -> int:
+        """Pairs that one inner step looks at."""
+        return min(self.batch, self.size) or self.size
+
+    def block(self, step: int) -> slice:
+        """The pairs of inner step ``step``: blocks of ``rows`` in turn; the last may overlap its neighbour."""
+        blocks = -(-self.size // self.rows)
+        start = min((step % blocks) * self.rows, self.size - self.rows)
+        return slice(start, start + self.rows)
 
     @property
     def widths(self) -> tuple[int, ...]:
@@ -49,14 +63,14 @@ class Shape:
     def bytes(self, itemsize: int = 4) -> int:
         """Memory of the stored trajectory: parameters, activations and their gradients at every step."""
         pairs = list(zip(self.widths[:-1], self.widths[1:], strict=True))
-        parameters = sum(i * o + o for i, o in pairs) * (self.steps + 3)
-        activations = 2 * self.steps * self.size * sum(self.widths[1:])
+        parameters = sum(i * o + o for i, o in pairs) * (self.steps + 6)
+        activations = 2 * self.steps * self.rows * sum(self.widths[1:])
         return itemsize * self.replicas * (parameters + activations)
 
     def flops(self, batch_size: int = 0) -> int:
         """Floating point operations of one hypergradient: 9 products per weight matrix, inner step and pair."""
         weights = sum(i * o for i, o in zip(self.widths[:-1], self.widths[1:], strict=True))
-        return self.replicas * 2 * weights * (9 * self.steps * self.size + 3 * batch_size)
+        return self.replicas * 2 * weights * (9 * self.steps * self.rows + 3 * batch_size)
 
 
 def relu_grad_(gradient: Tensor, activation: Tensor) -> Tensor:
@@ -72,7 +86,10 @@ def linear(inputs: Tensor, weight: Tensor, bias: Tensor, out: Tensor) -> Tensor:
 
 
 class Unroll:
-    """T steps of inner training and the way back, with all memory allocated once.
+    """T steps of inner training and the way back, with all memory and all views allocated once.
+
+    The parameters of all layers lie in one flat vector ``[R, P]`` per step, so what concerns parameters alone is one
+    operation; the layers' weights and biases are views of it.
 
     Args:
         shape: sizes; ``R = shape.replicas`` is the leading dimension of every tensor.
@@ -94,16 +111,27 @@ class Unroll:
         def empty(*sizes: int) -> Tensor:
             return torch.empty(sizes, dtype=dtype, device=device)
 
-        r, n, steps = shape.replicas, shape.size, shape.steps
-        layers = list(zip(shape.widths[:-1], shape.widths[1:], strict=True))
-        self.weights = [empty(steps + 1, r, i, o) for i, o in layers]
-        self.biases = [empty(steps + 1, r, 1, o) for _, o in layers]
-        self.activations = [empty(steps, r, n, o) for _, o in layers]  # after ReLU; the last is tanh(z)
-        self.deltas = [empty(steps, r, n, o) for _, o in layers]  # dL/dz of every layer
-        self.velocity = [(empty(r, i, o), empty(r, 1, o)) for i, o in layers]
+        r, n, steps = shape.replicas, shape.rows, shape.steps
+        layers = list(itertools.pairwise(shape.widths))
+        count = sum(i * o + o for i, o in layers)
+        self.path = empty(steps + 1, r, count).unbind()
+        self.velocity, self.slope, self.rates, self.moved, self.gains = (empty(r, count) for _ in range(5))
+        self.path_layers = [self._layers(flat) for flat in self.path]
+        self.velocity_layers, self.slope_layers = self._layers(self.velocity), self._layers(self.slope)
+        self.activations = [empty(steps, r, n, o).unbind() for _, o in layers]  # after ReLU; the last is tanh(z)
+        self.deltas = [empty(steps, r, n, o).unbind() for _, o in layers]  # dL/dz of every layer
         self.tangents = [empty(r, n, o) for _, o in layers]  # directional derivatives of the activations
         self.tangent_deltas = [empty(r, n, i) for i, _ in layers]  # ... of dL/dx, entering each layer from above
         self.error = empty(r, n, shape.action_dim)
+
+    def _layers(self, flat: Tensor) -> Parameters:
+        """Views of a flat vector ``[R, P]`` as weights ``[R, in, out]`` and biases ``[R, 1, out]``."""
+        views, start = [], 0
+        for i, o in itertools.pairwise(self.shape.widths):
+            middle, end = start + i * o, start + i * o + o
+            views.append((flat[:, start:middle].view(-1, i, o), flat[:, middle:end].view(-1, 1, o)))
+            start = end
+        return views
 
     def decay_at(self, step: int) -> float:
         return 1.0 - step / self.shape.steps if self.decay else 1.0
@@ -120,115 +148,106 @@ class Unroll:
         Returns:
             The final parameters, as views that the next call overwrites.
         """
-        self.observations, self.actions, self.step_sizes = observations, actions, step_sizes
-        for layer, (weight, bias) in enumerate(start):
-            self.weights[layer][0].copy_(weight)
-            self.biases[layer][0].copy_(bias)
-            for velocity in self.velocity[layer]:
-                velocity.zero_()
+        blocks = [self.shape.block(step) for step in range(self.shape.steps)]
+        self.observations = [observations[:, block] for block in blocks]
+        self.actions = [actions[:, block] for block in blocks]
+        for layer, tensors in enumerate(start):
+            for tensor, view, rate in zip(
+                tensors, self.path_layers[0][layer], self._layers(self.rates)[layer], strict=True
+            ):
+                view.copy_(tensor)
+                rate.copy_(step_sizes[:, layer, None, None].expand_as(rate))
+        self.velocity.zero_()
         for step in range(self.shape.steps):
             self._forward(step)
             self._descend(step)
-        return [(w[-1], b[-1]) for w, b in zip(self.weights, self.biases, strict=True)]
+        return self.path_layers[-1]
 
     def _forward(self, step: int) -> None:
         """Activations of all layers and dL/dz of the last one."""
-        hidden = self.observations
-        last = len(self.weights) - 1
-        for layer, activation in enumerate(self.activations):
-            hidden = linear(hidden, self.weights[layer][step], self.biases[layer][step], activation[step])
+        hidden = self.observations[step]
+        last = len(self.activations) - 1
+        for layer, (weight, bias) in enumerate(self.path_layers[step]):
+            hidden = linear(hidden, weight, bias, self.activations[layer][step])
             hidden = hidden.tanh_() if layer == last else hidden.relu_()
-        torch.sub(hidden, self.actions, out=self.error)
+        torch.sub(hidden, self.actions[step], out=self.error)
         delta = self.deltas[last][step]
         torch.mul(hidden, hidden, out=delta).neg_().add_(1.0)
-        delta.mul_(self.error).mul_(2.0 / self.shape.size)
+        delta.mul_(self.error).mul_(2.0 / self.shape.rows)
 
     def _descend(self, step: int) -> None:
         """Back-propagate and take one heavy-ball step."""
-        for layer in reversed(range(len(self.weights))):
-            weight, delta = self.weights[layer], self.deltas[layer][step]
-            below = self.activations[layer - 1][step] if layer else self.observations
-            weight_velocity, bias_velocity = self.velocity[layer]
+        for layer in reversed(range(len(self.activations))):
+            delta = self.deltas[layer][step]
+            below = self.activations[layer - 1][step] if layer else self.observations[step]
+            weight_velocity, bias_velocity = self.velocity_layers[layer]
             weight_velocity.baddbmm_(below.mT, delta, beta=self.momentum)
             bias_velocity.mul_(self.momentum).add_(delta.sum(1, keepdim=True))
             if layer:
-                torch.bmm(delta, weight[step].mT, out=self.deltas[layer - 1][step])
-                relu_grad_(self.deltas[layer - 1][step], below)
-            rate = (self.decay_at(step) * self.step_sizes[:, layer])[:, None, None]
-            torch.addcmul(weight[step], weight_velocity, rate, value=-1, out=weight[step + 1])
-            bias = self.biases[layer]
-            torch.addcmul(bias[step], bias_velocity, rate, value=-1, out=bias[step + 1])
+                entering = self.deltas[layer - 1][step]
+                torch.bmm(delta, self.path_layers[step][layer][0].mT, out=entering)
+                relu_grad_(entering, below)
+        torch.addcmul(self.path[step], self.velocity, self.rates, value=-self.decay_at(step), out=self.path[step + 1])
 
     def adjoint(self, gradient: Parameters) -> tuple[Tensor, Tensor, Tensor]:
         """Pull dH/dtheta_T back through the last call of :meth:`train`.
 
         Args:
-            gradient: dH/dtheta_T; overwritten with dH/dtheta_0.
+            gradient: dH/dtheta_T.
 
         Returns:
             dH/dobservations ``[R, N, obs_dim]``, dH/dactions ``[R, N, act_dim]`` and dH/dlog(step sizes) ``[R, L]``.
         """
-        observation_gradient = torch.zeros_like(self.observations)
-        action_gradient = torch.zeros_like(self.actions)
-        rate_gradient = torch.zeros_like(self.step_sizes)
-        directions = self.velocity  # the velocities are not needed any more; their memory now holds u_t
-        for pair in directions:
-            for tensor in pair:
-                tensor.zero_()
+        r, size = self.shape.replicas, self.shape.size
+        observation_gradient = self.path[0].new_zeros(r, size, self.shape.observation_dim)
+        action_gradient = self.path[0].new_zeros(r, size, self.shape.action_dim)
+        for source, target in zip(gradient, self.slope_layers, strict=True):
+            for tensor, view in zip(source, target, strict=True):
+                view.copy_(tensor)
+        self.velocity.zero_()  # the velocities are not needed any more; their memory now holds u_t
+        self.gains.zero_()
         for step in reversed(range(self.shape.steps)):
-            self._directions(step, gradient, directions, rate_gradient)
-            self._tangent_forward(step, directions)
-            self._tangent_backward(step, directions, gradient, action_gradient, observation_gradient)
-        return observation_gradient, action_gradient, rate_gradient
+            torch.sub(self.path[step + 1], self.path[step], out=self.moved)
+            self.gains.addcmul_(self.slope, self.moved)
+            self.velocity.mul_(self.momentum).addcmul_(self.slope, self.rates, value=-self.decay_at(step))
+            self._tangent_forward(step)
+            block = self.shape.block(step)
+            self._tangent_backward(step, action_gradient[:, block], observation_gradient[:, block])
+        sums = [weight.sum((1, 2)) + bias.sum((1, 2)) for weight, bias in self._layers(self.gains)]
+        return observation_gradient, action_gradient, torch.stack(sums, dim=1)
 
-    def _directions(self, step: int, gradient: Parameters, directions: Parameters, rate_gradient: Tensor) -> None:
-        """u_t = mu u_{t+1} - eta d_t lambda, and the step sizes' own gradient."""
-        for layer, (slopes, pair) in enumerate(zip(gradient, directions, strict=True)):
-            rate = (self.decay_at(step) * self.step_sizes[:, layer])[:, None, None]
-            for slope, direction, path in zip(slopes, pair, (self.weights[layer], self.biases[layer]), strict=True):
-                moved = path[step + 1] - path[step]
-                rate_gradient[:, layer] += torch.linalg.vecdot(slope.flatten(1), moved.flatten(1))
-                direction.mul_(self.momentum).addcmul_(slope, rate, value=-1)
-
-    def _tangent_forward(self, step: int, directions: Parameters) -> None:
+    def _tangent_forward(self, step: int) -> None:
         """Directional derivative of every activation (before the tanh in the last layer) along u_t."""
-        last = len(self.weights) - 1
-        for layer, (weight_direction, bias_direction) in enumerate(directions):
-            below = self.activations[layer - 1][step] if layer else self.observations
+        last = len(self.activations) - 1
+        for layer, (weight_direction, bias_direction) in enumerate(self.velocity_layers):
+            below = self.activations[layer - 1][step] if layer else self.observations[step]
             tangent = linear(below, weight_direction, bias_direction, self.tangents[layer])
             if layer:
-                tangent.baddbmm_(self.tangents[layer - 1], self.weights[layer][step])
+                tangent.baddbmm_(self.tangents[layer - 1], self.path_layers[step][layer][0])
             if layer < last:
                 relu_grad_(tangent, self.activations[layer][step])
 
-    def _tangent_backward(
-        self,
-        step: int,
-        directions: Parameters,
-        gradient: Parameters,
-        action_gradient: Tensor,
-        observation_gradient: Tensor,
-    ) -> None:
+    def _tangent_backward(self, step: int, action_gradient: Tensor, observation_gradient: Tensor) -> None:
         """Directional derivative of dL/dz along u_t from the top down, and everything that follows from it."""
-        last = len(self.weights) - 1
-        scale = 2.0 / self.shape.size
+        last = len(self.activations) - 1
+        scale = 2.0 / self.shape.rows
         output = self.activations[last][step]
         slope = 1.0 - output * output
         tangent_output = slope * self.tangents[last]
         action_gradient.sub_(tangent_output, alpha=scale)
-        curvature = slope.addcmul_(output - self.actions, output, value=-2.0)
+        curvature = slope.addcmul_(output - self.actions[step], output, value=-2.0)
         tangent_delta = tangent_output.mul_(curvature).mul_(scale)
-        for layer in reversed(range(len(self.weights))):
+        for layer in reversed(range(len(self.activations))):
             delta = self.deltas[layer][step]
-            weight_slope, bias_slope = gradient[layer]
-            below = self.activations[layer - 1][step] if layer else self.observations
+            weight_slope, bias_slope = self.slope_layers[layer]
+            below = self.activations[layer - 1][step] if layer else self.observations[step]
             weight_slope.baddbmm_(below.mT, tangent_delta)
             bias_slope.add_(tangent_delta.sum(1, keepdim=True))
             if layer:
                 weight_slope.baddbmm_(self.tangents[layer - 1].mT, delta)
             entering = self.tangent_deltas[layer]
-            torch.bmm(tangent_delta, self.weights[layer][step].mT, out=entering)
-            entering.baddbmm_(delta, directions[layer][0].mT)
+            torch.bmm(tangent_delta, self.path_layers[step][layer][0].mT, out=entering)
+            entering.baddbmm_(delta, self.velocity_layers[layer][0].mT)
             if layer == 0:
                 observation_gradient.add_(entering)
             else:

@@ -68,7 +68,9 @@ def measure(
     should_stop: ShouldStop | None = None,
 ) -> dict[str, Any]:
     """Scores of fresh students on the set, and of their mean action: ``{"students": ..., "ensemble": ...}``."""
+    began = time.perf_counter()
     policies = train_students(distilled, students, seed)
+    student_seconds = (time.perf_counter() - began) / students
     values = {}
     parts: list[tuple[str, Sequence[Any]]] = [("students", policies)]
     if ensemble:
@@ -84,6 +86,7 @@ def measure(
             should_stop=should_stop,
         )
         values[name] = score.to_dict()
+    values["students"]["student_seconds"] = round(student_seconds, 3)
     return values
 
 
@@ -141,6 +144,7 @@ def card(config: DistillConfig, dataset: OfflineDataset, teacher: Teacher | None
     return {
         "dataset": dataset.id,
         "dataset_hash": dataset.content_hash,
+        "transitions": len(dataset),
         "env_id": dataset.env_id,
         "licence": dataset.provenance.get("license", "unknown"),
         "teacher": None if teacher is None else teacher_path(config).name,
@@ -272,7 +276,9 @@ class GroupExecution:
                 should_stop=should_stop,
             )
             recorder.run.append([{"kind": "evaluated", "step": step, "score": values["students"]}])
-        except (Cancelled, ObdError) as error:
+        except Cancelled:
+            pass
+        except ObdError as error:
             log.warning("live evaluation of %s: %s", recorder.run.id, error)
         return True
 

@@ -36,10 +36,11 @@ def problem(shape: Shape, weighted: bool, seed: int = 0) -> dict[str, torch.Tens
 @pytest.mark.parametrize("hidden", [(7,), (8, 6), (9, 8, 7), (6, 6, 6, 6)])
 @pytest.mark.parametrize(("steps", "momentum", "decay"), [(1, 0.0, False), (12, 0.9, True), (30, 0.5, False)])
 @pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("batch", [0, 4])
 def test_hypergradient_is_exact(
-    replicas: int, hidden: tuple[int, ...], steps: int, momentum: float, decay: bool, weighted: bool
+    replicas: int, hidden: tuple[int, ...], steps: int, momentum: float, decay: bool, weighted: bool, batch: int
 ) -> None:
-    shape = Shape(replicas, size=11, observation_dim=5, action_dim=3, hidden=hidden, steps=steps)
+    shape = Shape(replicas, size=11, observation_dim=5, action_dim=3, hidden=hidden, steps=steps, batch=batch)
     data = problem(shape, weighted)
     start = orthogonal_parameters(shape, torch.Generator().manual_seed(1), dtype=torch.float64)
     unroll = Unroll(shape, momentum=momentum, decay=decay, dtype=torch.float64)
@@ -60,6 +61,7 @@ def test_hypergradient_is_exact(
             states=data["states"][r],
             targets=data["targets"][r],
             weights=None if data["weights"] is None else data["weights"][r],
+            block=shape.block,
         )
         assert relative_error(loss[r], expected_loss) < 1e-12
         for value, reference in zip(results, expected, strict=True):
@@ -90,12 +92,19 @@ def test_orthogonal_start() -> None:
         assert not bias.any()
 
 
+def test_blocks_cover_all_pairs_in_turn() -> None:
+    shape = Shape(1, size=11, observation_dim=2, action_dim=1, hidden=(4,), steps=6, batch=4)
+    pairs = list(range(11))
+    assert [pairs[shape.block(step)] for step in range(4)] == [[0, 1, 2, 3], [4, 5, 6, 7], [7, 8, 9, 10], [0, 1, 2, 3]]
+    whole = Shape(1, size=11, observation_dim=2, action_dim=1, hidden=(4,), steps=6, batch=64)
+    assert pairs[whole.block(5)] == pairs and whole.rows == 11
+
+
 def test_memory_and_arithmetic_of_the_paper() -> None:
     """About 63 GFLOP at N = 256, three hidden layers of 256, 100 inner steps, 2,560 real states."""
     shape = Shape(1, size=256, observation_dim=17, action_dim=6, hidden=(256, 256, 256), steps=100)
     assert 6.2e10 < shape.flops(2560) < 6.6e10
-    unroll = Unroll(Shape(2, 8, 3, 2, (4, 4), 5), momentum=0.0, decay=False)
-    stored = unroll.weights + unroll.biases + unroll.activations + unroll.deltas
-    stored += [tensor for pair in unroll.velocity for tensor in pair]
+    unroll = Unroll(Shape(2, 8, 3, 2, (4, 4), 50), momentum=0.0, decay=False)
+    stored = [*unroll.path, *(tensor for layer in unroll.activations + unroll.deltas for tensor in layer)]
     actual = sum(tensor.numel() * 4 for tensor in stored)
     assert actual == pytest.approx(unroll.shape.bytes(), rel=0.1)
