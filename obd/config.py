@@ -55,7 +55,7 @@ class DistillConfig:
 
     hidden_layers: int = option(3, "Hidden layers", "of the student policy", low=1, high=8)
     hidden_width: int = option(256, "Hidden width", "units per hidden layer", low=4, high=2048)
-    inner_steps: int = option(40, "Inner steps", "gradient steps of each student", low=1, high=1000)
+    inner_steps: int = option(160, "Inner steps", "gradient steps of each student", low=1, high=1000)
     inner_batch: int = option(
         64, "Pairs per inner step", "blocks of this size are taken in turn; 0 takes all pairs", low=0, high=4096
     )
@@ -66,14 +66,24 @@ class DistillConfig:
     )
     learn_step_sizes: bool = option(True, "Learn step sizes", "distil one step size per layer along with the data")
     step_size_decay: bool = option(True, "Decay step size", "linearly to zero inside the inner loop")
-    initialisations: int = option(1, "Initialisations", "student starts averaged in each outer step", low=1, high=64)
+    initialisations: int = option(2, "Initialisations", "student starts averaged in each outer step", low=1, high=64)
 
     outer_optimizer: str = option("adam", "Outer optimizer", "updates the synthetic pairs", choices=("adam", "sgd"))
-    outer_step_size: float = option(0.05, "Outer step size", "of the synthetic pairs", low=1e-6, high=10)
+    outer_step_size: float = option(0.1, "Outer step size", "of the synthetic pairs", low=1e-6, high=10)
     outer_momentum: float = option(0.9, "Outer momentum", "SGD's momentum or Adam's first decay", low=0.0, high=0.999)
     outer_schedule: str = option("cosine", "Outer schedule", "step size over the run", choices=("cosine", "constant"))
-    step_size_rate: float = option(0.02, "Rate of the step sizes", "outer step of their logarithms", low=0, high=1)
-    batch_size: int = option(512, "Real states per step", "drawn afresh at each outer step", low=1, high=65_536)
+    step_size_rate: float = option(0.05, "Rate of the step sizes", "outer step of their logarithms", low=0, high=1)
+    batch_size: int = option(2048, "Real states per step", "drawn afresh at each outer step", low=1, high=65_536)
+    early_share: float = option(
+        0.5,
+        "Early share",
+        "part of the real states drawn from the starts of episodes (discounted time) instead of evenly",
+        low=0.0,
+        high=1.0,
+    )
+    early_discount: float = option(
+        0.95, "Early discount", "how fast that part fades with the time step", low=0.0, high=0.9999
+    )
     clipping: str = option(
         "robust",
         "Hypergradient clipping",
@@ -163,7 +173,9 @@ PRESETS: dict[str, dict[str, Any]] = {
         "outer_step_size": 0.1,
         "outer_momentum": 0.9,
         "outer_schedule": "constant",
+        "initialisations": 1,
         "batch_size": 2560,
+        "early_share": 0.0,
         "clipping": "norm",
         "clip_norm": 2.0,
         "q_weighting": "raw",

@@ -74,17 +74,37 @@ def generator(*key: int) -> torch.Generator:
 
 @dataclass(frozen=True)
 class RealData:
-    """Normalised states ``[M, obs_dim]`` and their targets on the device."""
+    """Normalised states ``[M, obs_dim]`` and their targets on the device, and how states are drawn.
+
+    A policy's return depends on the states it visits, discounted: in Theorem 2 of Lei et al. 2024 the expectation is
+    over d_pi, which puts a state at time t in proportion to gamma^t.  An offline dataset spreads its states evenly
+    over an episode, so the few states in which a robot must start moving hardly count.  Of every batch a share
+    ``early_share`` is therefore drawn in proportion to ``early_discount ** t``, the rest evenly.
+    """
 
     states: Tensor
     targets: Tensor
     weights: Tensor | None
+    early_share: float
+    early_cumulated: Tensor  # [M] float64, on the CPU
 
     @classmethod
-    def build(cls, dataset: OfflineDataset, outer: OuterTargets, device: torch.device) -> RealData:
+    def build(
+        cls, config: DistillConfig, dataset: OfflineDataset, outer: OuterTargets, device: torch.device
+    ) -> RealData:
         states = torch.from_numpy(dataset.normalize(dataset.observations))
         weights = None if outer.weights is None else outer.weights.to(device)
-        return cls(states.to(device), outer.targets.to(device), weights)
+        times = np.arange(len(dataset)) - dataset.episode_starts[dataset.episode_index]
+        cumulated = torch.from_numpy(np.cumsum(config.early_discount ** times.astype(np.float64)))
+        return cls(states.to(device), outer.targets.to(device), weights, config.early_share, cumulated)
+
+    def draw(self, count: int, source: torch.Generator) -> Tensor:
+        """Rows of ``count`` states, with replacement, ``[count]``."""
+        early = round(self.early_share * count)
+        points = torch.rand(early, generator=source, dtype=torch.float64) * self.early_cumulated[-1]
+        late = torch.randint(len(self.states), (count - early,), generator=source)
+        found = torch.searchsorted(self.early_cumulated, points).clamp_max(len(self.states) - 1)
+        return torch.cat([found, late])
 
 
 class Distiller:
@@ -108,7 +128,7 @@ class Distiller:
         )
         check_memory(self.shape, config.initialisations // together)
         self.real = RealData.build(
-            dataset, outer_targets(config.objective, dataset, teacher, config.q_weighting), self.device
+            config, dataset, outer_targets(config.objective, dataset, teacher, config.q_weighting), self.device
         )
         self.unrolls = [
             Unroll(self.shape, momentum=config.inner_momentum, decay=config.step_size_decay, device=self.device)
@@ -120,7 +140,7 @@ class Distiller:
     def _start(self, teacher: TargetTeacher | None) -> None:
         """Random real pairs; with a teacher their actions are the teacher's."""
         config, dataset = self.config, self.dataset
-        chosen = torch.randperm(len(dataset), generator=generator(config.seed, 0)).numpy()[: config.size]
+        chosen = self._distinct_rows(generator(config.seed, 0)).numpy()
         actions = torch.from_numpy(dataset.actions[chosen].copy())
         if config.action_start == "teacher" and needs_teacher(config.objective) and teacher is not None:
             with torch.no_grad():
@@ -139,6 +159,14 @@ class Distiller:
             self.optimizer = torch.optim.SGD(groups, lr=0.0, momentum=config.outer_momentum)
         self.base_rates = [float(group["lr"]) for group in groups]  # type: ignore[arg-type]
 
+    def _distinct_rows(self, source: torch.Generator) -> Tensor:
+        """``size`` different rows, drawn like the real states."""
+        drawn = self.real.draw(4 * self.config.size, source)
+        drawn = drawn[torch.randperm(len(drawn), generator=source)]
+        order = torch.cat([drawn, torch.randperm(len(self.dataset), generator=source)])
+        _, first = np.unique(order.numpy(), return_index=True)
+        return order[torch.from_numpy(np.sort(first))][: self.config.size]
+
     def hypergradient(self, step: int, replica: int) -> tuple[Tensor, list[Tensor]]:
         """H and its gradients for the students of one unroll, averaged over them."""
         unroll, real = self.unrolls[replica], self.real
@@ -148,7 +176,7 @@ class Distiller:
             (w.to(self.device), b.to(self.device))
             for w, b in orthogonal_parameters(self.shape, source, self.config.output_gain)
         ]
-        rows = torch.randint(len(real.states), (replicas, self.config.batch_size), generator=source).to(self.device)
+        rows = torch.stack([real.draw(self.config.batch_size, source) for _ in range(replicas)]).to(self.device)
         final = unroll.train(
             start,
             self.observations.expand(replicas, -1, -1),
