@@ -32,7 +32,7 @@ from obd.events import Checkpoint, Finished, OnEvent, Progress, ShouldStop, Snap
 from obd.objectives import OuterTargets, TargetTeacher, needs_teacher, outer_targets
 
 CLIP_FACTOR, SKIP_FACTOR, NORM_WINDOW = 1.5, 10.0, 101
-CALIBRATION_STEPS = 3
+CALIBRATION_STEPS = 2
 MEMORY_SHARE = 0.6  # of the machine's memory that the stored unrolls may take
 
 

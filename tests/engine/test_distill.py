@@ -51,6 +51,22 @@ def test_start_is_real_states_with_the_teachers_actions() -> None:
     assert np.allclose(snapshot.actions, expected, atol=1e-4)
 
 
+def test_early_states_are_drawn_in_proportion_to_discounted_time() -> None:
+    real = Distiller(tiny_config(early_share=0.5, early_discount=0.9), DATA, TEACHER).real
+    times = real.draw(40_000, generator(1)).numpy() % 200  # three episodes of 200 steps
+    expected = 0.5 / 200 + 0.5 * 0.9 ** np.arange(200) * 0.1
+    share = np.bincount(times, minlength=200) / len(times)
+    assert np.allclose(share[:20], expected[:20], rtol=0.15)
+    assert share[100:].sum() == pytest.approx(0.25, rel=0.05)
+    even = Distiller(tiny_config(early_share=0.0), DATA, TEACHER).real.draw(40_000, generator(1)).numpy()
+    assert np.bincount(even, minlength=600).max() < 130
+
+
+def test_the_start_has_no_pair_twice() -> None:
+    snapshot = Distiller(tiny_config(size=300, early_share=1.0), DATA, TEACHER).snapshot(0)
+    assert len(np.unique(snapshot.observations, axis=0)) == 300
+
+
 def test_dbc_needs_no_teacher_and_starts_from_the_data() -> None:
     snapshot = Distiller(tiny_config(objective="dbc"), DATA, None).snapshot(0)
     known = {tuple(np.round(row, 4)) for row in np.hstack([DATA.observations, DATA.actions])}

@@ -1,0 +1,63 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import imageio.v2
+import numpy as np
+import pytest
+from PIL import Image
+
+from obd.bench import baselines, returns, showcase
+from obd.config import DistillConfig
+from tests.helpers import DATASET, pendulum_dataset, store_pendulum, tiny_config
+
+
+@pytest.fixture
+def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The benchmarks on Pendulum with tiny settings, writing to a folder of the test; returns that folder."""
+    teacher = store_pendulum(tmp_path)
+
+    def config(**changes: Any) -> DistillConfig:
+        return tiny_config(teacher, **{name: changes[name] for name in ("objective", "seed") if name in changes})
+
+    monkeypatch.setattr(showcase, "DistillConfig", config)
+    monkeypatch.setattr(returns, "DEFAULT_DATASET", DATASET)
+    monkeypatch.setattr(returns, "publish", lambda runs, target: None)
+    monkeypatch.setattr(returns, "assets_dir", lambda: tmp_path)
+    monkeypatch.setattr(returns, "SEEDS", 2)
+    return tmp_path
+
+
+def test_returns_continue_where_they_ended(small: Path) -> None:
+    said: list[str] = []
+    first = returns.run(quick=False, say=said.append, should_stop=lambda: False)
+    lines = (small / "benchmarks" / "returns.jsonl").read_text().splitlines()
+    assert len(lines) == len(said) == 6
+    assert {(line["objective"], line["seed"]) for line in map(json.loads, lines)} == {
+        (objective, seed) for objective in ("dbc", "pbc", "av_pbc") for seed in (0, 1)
+    }
+    assert first["pbc"]["seeds"] == 2 and first["pbc"]["std_over_seeds"] is not None
+    again = returns.run(quick=False, say=said.append, should_stop=lambda: False)
+    assert again == first and len(said) == 6
+
+
+def test_random_selection_gets_its_best_recipe(monkeypatch: pytest.MonkeyPatch) -> None:
+    dataset = pendulum_dataset()
+    monkeypatch.setattr(baselines, "STUDENTS", 2)
+    monkeypatch.setattr(baselines, "EPISODES", 1)
+    monkeypatch.setattr(baselines, "SELECTION_RECIPES", (("recipe", 5), ("adam", 20)))
+    said: list[str] = []
+    best = baselines.best_selection(dataset, 16, 2, said.append, lambda: False)
+    assert len(said) == 2 and best["students"] == 4
+    assert best["optimizer"] in ("recipe", "adam")
+
+
+def test_animated_picture(tmp_path: Path) -> None:
+    video, picture = tmp_path / "v.mp4", tmp_path / "v.webp"
+    frames = [np.full((48, 64, 3), shade, np.uint8) for shade in range(0, 200, 10)]
+    imageio.v2.mimwrite(video, frames, fps=20)
+    showcase.animate(video, picture)
+    with Image.open(picture) as image:
+        assert image.n_frames == 10 and image.width == showcase.PICTURE_WIDTH
