@@ -285,8 +285,8 @@ def list_runs(root: Path | None = None) -> list[Run]:
             continue
         run = Run(path)
         try:
-            dated.append((float(run.header()["created"]), run))
             run.status()
+            dated.append((float(run.header()["created"]), run))
         except (ObdError, KeyError, ValueError):
             continue
     return [run for _, run in sorted(dated, key=lambda pair: (pair[0], pair[1].id), reverse=True)]
