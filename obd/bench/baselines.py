@@ -28,7 +28,7 @@ from obd.teachers.teacher import load_teacher, shipped_teacher_path
 SIZES = (256,)
 SEEDS, STUDENTS, EPISODES = 3, 10, 3
 # Random selection gets the better of these: the recipe a distillation starts from, or far longer training with Adam.
-SELECTION_RECIPES = (("recipe", 40), ("recipe", 400), ("adam", 400), ("adam", 2000))
+SELECTION_RECIPES = (("recipe", 160), ("recipe", 400), ("adam", 400), ("adam", 1000))
 
 
 def run(*, quick: bool, say: Callable[[str], None], should_stop: ShouldStop) -> dict[str, Any]:
