@@ -110,7 +110,13 @@ class RealData:
 class Distiller:
     """The state of one run and how it takes an outer step."""
 
-    def __init__(self, config: DistillConfig, dataset: OfflineDataset, teacher: TargetTeacher | None) -> None:
+    def __init__(
+        self,
+        config: DistillConfig,
+        dataset: OfflineDataset,
+        teacher: TargetTeacher | None,
+        outer: OuterTargets | None = None,
+    ) -> None:
         self.config, self.dataset = config, dataset
         self.device = select_device(config.device)
         torch.set_float32_matmul_precision(config.precision)
@@ -127,9 +133,8 @@ class Distiller:
             config.inner_batch,
         )
         check_memory(self.shape, config.initialisations // together)
-        self.real = RealData.build(
-            config, dataset, outer_targets(config.objective, dataset, teacher, config.q_weighting), self.device
-        )
+        outer = outer or outer_targets(config.objective, dataset, teacher, config.q_weighting)
+        self.real = RealData.build(config, dataset, outer, self.device)
         self.unrolls = [
             Unroll(self.shape, momentum=config.inner_momentum, decay=config.step_size_decay, device=self.device)
             for _ in range(config.initialisations // together)
@@ -303,9 +308,14 @@ def snapshot_steps(outer_steps: int, count: int) -> list[int]:
     return sorted({round(outer_steps * (i / count) ** 1.5) for i in range(count + 1)})
 
 
-def seconds_per_step(config: DistillConfig, dataset: OfflineDataset, teacher: TargetTeacher | None) -> float:
+def seconds_per_step(
+    config: DistillConfig,
+    dataset: OfflineDataset,
+    teacher: TargetTeacher | None,
+    outer: OuterTargets | None = None,
+) -> float:
     """Time a few outer steps on a throw-away state (the first one warms up and is not counted)."""
-    trial = Distiller(config, dataset, teacher)
+    trial = Distiller(config, dataset, teacher, outer)
     trial.step(0, 100)
     start = time.perf_counter()
     for step in range(1, 1 + CALIBRATION_STEPS):
@@ -321,6 +331,7 @@ def distill(
     on_event: OnEvent = ignore,
     should_stop: ShouldStop = never,
     checkpoint: Checkpoint | None = None,
+    outer: OuterTargets | None = None,
 ) -> DistilledDataset:
     """Solve the bi-level problem of Lei et al. 2024 (arXiv 2410.22728, eq. 1).
 
@@ -330,6 +341,7 @@ def distill(
         teacher: near-expert policy and its Q function; not needed for DBC.
         on_event: called in this thread with Started, Progress, Snapshot, Checkpoint and Finished.
         should_stop: polled between outer steps; when true, the set as it stands is returned.
+        outer: the objective's targets, where they are known already.
         checkpoint: continue from here; with the same config the result is bit-identical to an unbroken run.
 
     Raises:
@@ -338,14 +350,15 @@ def distill(
     """
     torch.set_num_threads(1)
     began = time.perf_counter()
+    outer = outer or outer_targets(config.objective, dataset, teacher, config.q_weighting)
     steps = config.steps
     if steps is None:
         assert config.seconds is not None
-        per_step = seconds_per_step(config, dataset, teacher)
+        per_step = seconds_per_step(config, dataset, teacher, outer)
         steps = max(1, round((config.seconds - (time.perf_counter() - began)) / per_step))
     if should_stop():
         raise Cancelled
-    distiller = Distiller(config, dataset, teacher)
+    distiller = Distiller(config, dataset, teacher, outer)
     first, spent, initial_loss = 0, 0.0, float("nan")
     if checkpoint is not None:
         distiller.load_state(checkpoint.tensors)

@@ -20,7 +20,7 @@ from obd.engine.distilled import DistilledDataset
 from obd.errors import Cancelled, ObdError
 from obd.evaluation import evaluate
 from obd.events import Checkpoint, Event, Finished, Progress, ShouldStop, Snapshot, Started
-from obd.objectives import needs_teacher
+from obd.objectives import OuterTargets, needs_teacher, outer_targets
 from obd.policy import EnsemblePolicy
 from obd.runs.store import Run, progress_row
 from obd.students import train_students
@@ -29,7 +29,8 @@ from obd.teachers.teacher import Teacher, load_teacher, shipped_teacher_path
 log = logging.getLogger(__name__)
 
 WRITE_SECONDS = 0.5  # metrics and status are written this often
-LIVE_STUDENTS, LIVE_EPISODES, LIVE_EVERY = 5, 1, 4  # while running: at every fourth snapshot
+LIVE_STUDENTS, LIVE_EPISODES, LIVE_EVERY = 5, 1, 6  # while running: at every sixth snapshot
+LIVE_SHARE = 0.4  # how much slower steps are while returns are measured beside them
 FINAL_STUDENTS, FINAL_EPISODES = 10, 3
 EVALUATION_SEED = 1_000_000  # start states and student seeds that no distillation sees
 
@@ -223,26 +224,31 @@ class GroupExecution:
     def _distil(self, run: Run, dataset: OfflineDataset, should_stop: ShouldStop) -> None:
         config = run.config
         teacher = open_teacher(config, dataset)
+        outer = outer_targets(config.objective, dataset, teacher, config.q_weighting)
         checkpoint = run.checkpoint()
         if checkpoint is not None:
             run.drop_after(checkpoint.step)
             config = config.replace(steps=int(run.status()["outer_steps"]))
         elif config.steps is None:
-            config = config.replace(steps=self._common_steps(run, config, dataset, teacher))
+            config = config.replace(steps=self._common_steps(run, config, dataset, teacher, outer))
         recorder = Recorder(run, config, dataset, card(config, dataset, teacher))
         if checkpoint is not None:  # keep measuring every LIVE_EVERY-th snapshot
             recorder.count = len(run.snapshot_steps())
         self.recorders[run.id] = recorder
-        result = distill(config, dataset, teacher, on_event=recorder, should_stop=should_stop, checkpoint=checkpoint)
+        result = distill(
+            config, dataset, teacher, on_event=recorder, should_stop=should_stop, checkpoint=checkpoint, outer=outer
+        )
         run.write_distilled(recorder.distilled(recorder.snapshot) if recorder.snapshot else result)
         complete = run.status()["step"] >= run.status()["outer_steps"]
         run.write_status(state="evaluating" if self.final and complete else "finished" if complete else "stopped")
 
-    def _common_steps(self, run: Run, config: DistillConfig, dataset: OfflineDataset, teacher: Teacher | None) -> int:
+    def _common_steps(
+        self, run: Run, config: DistillConfig, dataset: OfflineDataset, teacher: Teacher | None, outer: OuterTargets
+    ) -> int:
         """Outer steps that fit into the time budget when all runs of the group work at once; the same for each."""
         run.write_status(message="Measuring the speed of this machine.")
         self.calibration_began = time.perf_counter()
-        self.per_step[run.id] = seconds_per_step(config, dataset, teacher)
+        self.per_step[run.id] = seconds_per_step(config, dataset, teacher, outer)
         try:
             self.calibrated.wait(timeout=60)
         except threading.BrokenBarrierError:  # another run failed: go on with what is known
@@ -253,7 +259,8 @@ class GroupExecution:
         budget = self.runs[0].config.seconds
         assert budget is not None
         left = budget - (time.perf_counter() - self.calibration_began)
-        self.common_steps = max(1, round(left / max(self.per_step.values())))
+        slower = 1 + LIVE_SHARE if self.live else 1.0
+        self.common_steps = max(1, round(left / (slower * max(self.per_step.values()))))
 
     # -- returns ---------------------------------------------------------------------------------------------
 
