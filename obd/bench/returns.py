@@ -38,6 +38,8 @@ def run(*, quick: bool, say: Callable[[str], None], should_stop: ShouldStop) -> 
             continue
         with tempfile.TemporaryDirectory() as folder:
             runs = race(Path(folder), seed, 10.0 if quick else SECONDS, should_stop, live=seed == 0)
+            if should_stop():  # unfinished runs say nothing about the budget
+                break
             added = [described(finished) | {"dataset_hash": dataset.content_hash} for finished in runs]
             if seed == 0 and not quick:
                 publish(runs, showcase_dir())

@@ -16,6 +16,7 @@ from PIL import Image
 
 from obd.config import OBJECTIVES, DistillConfig
 from obd.data.catalog import load_dataset
+from obd.errors import Cancelled
 from obd.events import ShouldStop
 from obd.runs.execute import GroupExecution
 from obd.runs.showcase import showcase_dir
@@ -34,6 +35,8 @@ def run(*, quick: bool, say: Callable[[str], None], should_stop: ShouldStop) -> 
     target = Path(tempfile.mkdtemp()) if quick else showcase_dir()
     with tempfile.TemporaryDirectory() as folder:
         runs = race(Path(folder), 0, 10.0 if quick else SECONDS, should_stop)
+        if should_stop():  # keep the showcase that is there
+            raise Cancelled
         for finished in runs:
             say(f"{finished.id}: {finished.status()} {finished.evaluation()}")
         publish(runs, target)

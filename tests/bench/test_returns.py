@@ -43,6 +43,17 @@ def test_returns_continue_where_they_ended(small: Path) -> None:
     assert again == first and len(said) == 6
 
 
+def test_an_interrupted_benchmark_writes_nothing(small: Path) -> None:
+    asked: list[bool] = []
+
+    def should_stop() -> bool:
+        asked.append(True)
+        return len(asked) > 1  # after the first look, so during the first seed
+
+    returns.run(quick=False, say=lambda _text: None, should_stop=should_stop)
+    assert not (small / "benchmarks" / "returns.jsonl").exists()
+
+
 def test_random_selection_gets_its_best_recipe(monkeypatch: pytest.MonkeyPatch) -> None:
     dataset = pendulum_dataset()
     monkeypatch.setattr(baselines, "STUDENTS", 2)
