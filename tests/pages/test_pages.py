@@ -84,12 +84,17 @@ def test_distil_shows_losses_returns_and_the_result(group: list[Run], open_page:
     assert at.query_params["group"] == group[0].group
 
 
-def test_distil_runs_start_to_end(teacher: Path, open_page: Open) -> None:
-    at = open_page("distill")
+def fill_in_form(at: AppTest, steps: int) -> None:
+    """Eight DBC pairs of the Pendulum dataset."""
     at.selectbox(key="dataset").select("test/pendulum/random-v0")
     at.button_group(key="objectives").set_value(["dbc"])
     at.number_input(key="setting main size").set_value(8)
-    at.number_input(key="setting default steps").set_value(6)
+    at.number_input(key="setting default steps").set_value(steps)
+
+
+def test_distil_runs_start_to_end(teacher: Path, open_page: Open) -> None:
+    at = open_page("distill")
+    fill_in_form(at, steps=6)
     at.number_input(key="setting default hidden_width").set_value(8)
     at.number_input(key="setting default inner_steps").set_value(3)
     at.button(key="start").click().run()
@@ -112,10 +117,7 @@ def test_distil_without_objective_says_so_and_starts_nothing(open_page: Open) ->
 
 def test_distil_stop_then_resume(teacher: Path, open_page: Open) -> None:
     at = open_page("distill")
-    at.selectbox(key="dataset").select("test/pendulum/random-v0")
-    at.button_group(key="objectives").set_value(["dbc"])
-    at.number_input(key="setting main size").set_value(8)
-    at.number_input(key="setting default steps").set_value(100_000)
+    fill_in_form(at, steps=100_000)
     at.button(key="start").click().run()
     (runs,) = list_groups().values()
     wait_until(at, lambda _: runs[0].status()["state"] == "running")
@@ -131,10 +133,7 @@ def test_distil_stop_then_resume(teacher: Path, open_page: Open) -> None:
 
 def test_a_second_start_is_queued_and_says_so(teacher: Path, open_page: Open) -> None:
     at = open_page("distill")
-    at.selectbox(key="dataset").select("test/pendulum/random-v0")
-    at.button_group(key="objectives").set_value(["dbc"])
-    at.number_input(key="setting main size").set_value(8)
-    at.number_input(key="setting default steps").set_value(100_000)
+    fill_in_form(at, steps=100_000)
     at.button(key="start").click().run()
     wait_until(at, lambda _: state.job_queue().active() is not None)
     at.button(key="start").click().run()
