@@ -33,7 +33,7 @@ def picture() -> None:
     video = assets_dir() / "showcase" / "rollouts.mp4"
     if video.is_file():
         st.video(str(video), loop=True, autoplay=True, muted=True, alt="Robots trained on distilled data, side by side")
-        st.caption("One student per objective, beside random selection and the teacher, from the same start.")
+        st.caption("One student per objective and of random selection, trained alike, and the teacher; same start.")
 
 
 def bars(shown: headline.Headline) -> None:

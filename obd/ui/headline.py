@@ -58,7 +58,8 @@ def sentence(best: str, score: Estimate, baselines: dict[str, Estimate], run: Ru
     size = run.config.size
     text = f"{size} {style(best).label} pairs carry a student to {score.mean:.0f} (0 is random, 100 expert)"
     if "random_selection" in baselines:
-        text += f"; {size} pairs picked at random from the data carry it to {baselines['random_selection'].mean:.0f}"
+        selection = baselines["random_selection"].mean
+        text += f"; {size} pairs picked at random, trained in the way that suits them best, {selection:.0f}"
     return text + ". Whiskers: 95 % intervals."
 
 
