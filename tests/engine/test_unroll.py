@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from obd.engine import plain
+from obd.engine import unroll as engine
 from obd.engine.unroll import Shape, Unroll, orthogonal_parameters, outer_loss
 
 BATCH = 21
@@ -82,6 +83,24 @@ def test_buffers_can_be_reused() -> None:
             outcomes.append((loss, *unroll.adjoint(gradient)))
         for first, second in zip(*outcomes, strict=True):
             assert torch.equal(first, second)
+
+
+def test_scripted_loops_do_what_the_python_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    shape = Shape(2, size=6, observation_dim=4, action_dim=2, hidden=(8, 8), steps=9, batch=4)
+    data = problem(shape, weighted=False)
+    start = orthogonal_parameters(shape, torch.Generator().manual_seed(5), dtype=torch.float64)
+    outcomes = []
+    for _ in range(4):  # the script's first calls take other ways through PyTorch's executor than later ones
+        unroll = Unroll(shape, momentum=0.9, decay=True, dtype=torch.float64)
+        final = unroll.train(start, data["observations"], data["actions"], data["log_rates"].exp())
+        _, gradient = outer_loss(final, data["states"], data["targets"], None)
+        outcomes.append([tensor.clone() for tensor in (*unroll.adjoint(gradient), unroll.path[-1])])
+        if len(outcomes) == 3:
+            monkeypatch.setattr(engine, "scripted_train_loop", lambda: engine.train_loop)
+            monkeypatch.setattr(engine, "scripted_adjoint_loop", lambda: engine.adjoint_loop)
+    for outcome in outcomes[1:]:
+        for value, reference in zip(outcome, outcomes[0], strict=True):
+            assert torch.equal(value, reference)
 
 
 def test_orthogonal_start() -> None:
