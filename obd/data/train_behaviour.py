@@ -8,6 +8,12 @@ The result is one safetensors file in ``assets/behaviour/``; users never need to
     pip install stable-baselines3
     python -m obd.data.train_behaviour --env HalfCheetah-v5 --seed 1 --stop-at 48 \
         --out assets/behaviour/halfcheetah.safetensors
+
+A long training can be cut afterwards, into what the agent was on its way to medium and the best it became:
+
+    python -m obd.data.train_behaviour --env Hopper-v5 --steps 300000 --stop-at 110 --keep 1000 --out long.safetensors
+    python -m obd.data.train_behaviour --cut long.safetensors --last 60000 --out assets/behaviour/hopper.safetensors
+    python -m obd.data.train_behaviour --cut long.safetensors --first 290000 --last 290000 --out ...
 """
 
 from __future__ import annotations
@@ -24,6 +30,7 @@ import gymnasium as gym
 import mujoco
 import numpy as np
 import torch
+from safetensors import safe_open
 from safetensors.torch import save_file
 
 from obd.data.reference import REFERENCE_RETURNS
@@ -79,6 +86,24 @@ def save_snapshots(path: Path, snapshots: list[dict[str, Any]], keep: int, metad
     os.replace(temporary, path)
 
 
+def cut(source: Path, first: int, last: int, keep: int, target: Path) -> int:
+    """Write those snapshots of ``source`` that were taken from step ``first`` to ``last``; returns how many."""
+    with safe_open(str(source), framework="pt") as file:
+        metadata = file.metadata()
+        described = json.loads(metadata.pop("snapshots"))
+        snapshots = [
+            entry
+            | {"tensors": {name[len(start) :]: file.get_tensor(name) for name in file.keys() if name.startswith(start)}}  # noqa: SIM118
+            for entry, start in ((entry, f"snapshot.{index:02d}.") for index, entry in enumerate(described))
+            if first <= entry["step"] <= last
+        ]
+    if not snapshots:
+        raise SystemExit(f"{source} has no snapshot between the steps {first} and {last}.")
+    metadata["command"] = metadata.get("command", "") + f"; --cut --first {first} --last {last} --keep {keep}"
+    save_snapshots(target, snapshots, keep, metadata)
+    return len(thin(len(snapshots), keep))
+
+
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m obd.data.train_behaviour", description=__doc__)
     parser.add_argument("--env", default="HalfCheetah-v5", choices=sorted(REFERENCE_RETURNS))
@@ -89,8 +114,15 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--learning-rate", type=float, default=1e-3)
     parser.add_argument("--every", type=int, default=5_000, help="environment steps between snapshots")
     parser.add_argument("--keep", type=int, default=18, help="snapshots kept in the file")
+    parser.add_argument("--cut", type=Path, help="take the snapshots of this file instead of training")
+    parser.add_argument("--first", type=int, default=0, help="with --cut: from this step")
+    parser.add_argument("--last", type=int, default=10**9, help="with --cut: up to this step")
     parser.add_argument("--out", type=Path, required=True)
     arguments = parser.parse_args(argv)
+    if arguments.cut:
+        kept = cut(arguments.cut, arguments.first, arguments.last, arguments.keep, arguments.out)
+        print(f"{arguments.out}: {kept} snapshots")
+        return 0
     try:
         from stable_baselines3 import SAC
         from stable_baselines3.common.callbacks import BaseCallback

@@ -7,6 +7,7 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from obd.data.behaviour import load_behaviour
+from obd.data.train_behaviour import main
 from obd.errors import ObdError
 
 
@@ -27,6 +28,19 @@ def test_first_snapshot_is_uniform(hopper_behaviour: Path) -> None:
     noise = policy.draw_noise(np.random.default_rng(0), 5000)
     actions = policy.sample(np.zeros((5000, 11), np.float32), noise)
     assert abs(actions.std() - 1 / np.sqrt(3)) < 0.02 and np.abs(actions).max() <= 1
+
+
+def test_a_long_training_can_be_cut(hopper_behaviour: Path, tmp_path: Path) -> None:
+    assert (
+        main(["--cut", str(hopper_behaviour), "--first", "1000", "--last", "2000", "--out", str(tmp_path / "b")]) == 0
+    )
+    whole, part = load_behaviour(hopper_behaviour), load_behaviour(tmp_path / "b")
+    assert [p.step for p in part.snapshots] == [1000, 2000] and part.env_id == whole.env_id
+    states, noise = np.ones((2, 11), np.float32), np.zeros((2, 3), np.float32)
+    for cut, original in zip(part.snapshots, whole.snapshots[1:], strict=True):
+        np.testing.assert_array_equal(cut.sample(states, noise), original.sample(states, noise))
+    with pytest.raises(SystemExit, match="no snapshot"):
+        main(["--cut", str(hopper_behaviour), "--first", "5", "--last", "6", "--out", str(tmp_path / "c")])
 
 
 def test_refuses_other_files(tmp_path: Path, hopper_behaviour: Path) -> None:
