@@ -55,9 +55,9 @@ class DistillConfig:
 
     hidden_layers: int = option(3, "Hidden layers", "of the student policy", low=1, high=8)
     hidden_width: int = option(256, "Hidden width", "units per hidden layer", low=4, high=2048)
-    inner_steps: int = option(160, "Inner steps", "gradient steps of each student", low=1, high=1000)
+    inner_steps: int = option(80, "Inner steps", "gradient steps of each student", low=1, high=1000)
     inner_batch: int = option(
-        64, "Pairs per inner step", "blocks of this size are taken in turn; 0 takes all pairs", low=0, high=4096
+        128, "Pairs per inner step", "blocks of this size are taken in turn; 0 takes all pairs", low=0, high=4096
     )
     inner_momentum: float = option(0.9, "Inner momentum", "of the student's SGD", low=0.0, high=0.999)
     inner_step_size: float = option(0.1, "Inner step size", "start value of the student's step size", low=1e-5, high=10)
@@ -69,10 +69,10 @@ class DistillConfig:
     initialisations: int = option(2, "Initialisations", "student starts averaged in each outer step", low=1, high=64)
 
     outer_optimizer: str = option("adam", "Outer optimizer", "updates the synthetic pairs", choices=("adam", "sgd"))
-    outer_step_size: float = option(0.1, "Outer step size", "of the synthetic pairs", low=1e-6, high=10)
+    outer_step_size: float = option(0.05, "Outer step size", "of the synthetic pairs", low=1e-6, high=10)
     outer_momentum: float = option(0.9, "Outer momentum", "SGD's momentum or Adam's first decay", low=0.0, high=0.999)
     outer_schedule: str = option("cosine", "Outer schedule", "step size over the run", choices=("cosine", "constant"))
-    step_size_rate: float = option(0.05, "Rate of the step sizes", "outer step of their logarithms", low=0, high=1)
+    step_size_rate: float = option(0.02, "Rate of the step sizes", "outer step of their logarithms", low=0, high=1)
     batch_size: int = option(2048, "Real states per step", "drawn afresh at each outer step", low=1, high=65_536)
     early_share: float = option(
         0.5,
@@ -104,10 +104,11 @@ class DistillConfig:
         choices=("teacher", "data"),
     )
     precision: str = option(
-        "highest",
+        "auto",
         "Matrix precision",
-        "torch.set_float32_matmul_precision; medium is faster where the processor has bfloat16 units",
-        choices=("highest", "high", "medium"),
+        "torch.set_float32_matmul_precision; auto is medium where the processor multiplies bfloat16 matrices (AMX), "
+        "else highest",
+        choices=("auto", "highest", "high", "medium"),
     )
     snapshots: int = option(24, "Snapshots", "stored states of the synthetic set", low=1, high=500)
 
@@ -180,6 +181,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "clip_norm": 2.0,
         "q_weighting": "raw",
         "action_start": "data",
+        "precision": "highest",
     },
 }
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from obd.config import DistillConfig
 from obd.data.dataset import OfflineDataset
-from obd.engine.distill import generator, recipe
+from obd.engine.distill import generator, recipe, set_precision
 from obd.engine.distilled import DistilledDataset
 from obd.engine.unroll import Shape, Unroll, orthogonal_parameters
 from obd.errors import ObdError
@@ -36,6 +36,7 @@ OPTIMIZERS: dict[str, Callable[[list[dict[str, object]]], torch.optim.Optimizer]
 
 def train_students(distilled: DistilledDataset, count: int, seed: int = 0) -> list[MLPPolicy]:
     """``count`` students trained with the set's own recipe; the same seed gives the same students."""
+    set_precision(distilled.card.get("settings", {}).get("precision", "auto"))
     shape = Shape(
         1,
         len(distilled),
@@ -142,5 +143,10 @@ def random_selection(dataset: OfflineDataset, config: DistillConfig, seed: int =
         dataset.observation_mean,
         dataset.observation_std,
         recipe(config, rates),
-        {"objective": "random_selection", "dataset": dataset.id, "seed": seed},
+        {
+            "objective": "random_selection",
+            "dataset": dataset.id,
+            "seed": seed,
+            "settings": {"precision": config.precision},
+        },
     )

@@ -1,8 +1,10 @@
-"""Returns after distillation: objective x seed, ten students x three episodes each, and the students' ensemble.
+"""Returns after three minutes of distillation: objective x seed, ten students x three episodes each, and the ensemble.
 
-The three objectives of a seed run side by side for nine minutes on all cores, so each has three minutes of the
-machine.  Every finished line is appended to ``assets/benchmarks/returns.jsonl``; a second call continues where the
-first ended.  The runs of seed 0 become the showcase.
+The first call measures how many outer steps one run takes on all cores within the budget; that count is written into
+every line and all other runs take as many steps, so that a busy machine changes their time and not their result.
+The three objectives of a seed run side by side.  Every finished line is appended to
+``assets/benchmarks/returns.jsonl``; a second call continues where the first ended.  The runs of seed 0 become the
+showcase.
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from obd.bench.showcase import SECONDS, publish, race
+from obd.bench.showcase import budget_steps, publish, race
 from obd.config import DEFAULT_DATASET, OBJECTIVES
 from obd.data.catalog import load_dataset
 from obd.events import ShouldStop
@@ -24,6 +26,7 @@ from obd.runs.showcase import showcase_dir
 from obd.runs.store import Run
 
 SEEDS = 3
+BUDGET = 180.0  # seconds of the whole machine per run
 
 
 def run(*, quick: bool, say: Callable[[str], None], should_stop: ShouldStop) -> dict[str, Any]:
@@ -32,12 +35,15 @@ def run(*, quick: bool, say: Callable[[str], None], should_stop: ShouldStop) -> 
     path = Path(tempfile.mkdtemp()) / "quick.jsonl" if quick else assets_dir() / "benchmarks" / "returns.jsonl"
     path.parent.mkdir(exist_ok=True)
     lines = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
-    known = {line["seed"] for line in lines if line["dataset_hash"] == dataset.content_hash}
-    for seed in range(1 if quick else SEEDS):
+    lines = [line for line in lines if line["dataset_hash"] == dataset.content_hash]
+    known = {line["seed"] for line in lines}
+    steps = int(lines[0]["outer_steps"]) if lines else budget_steps(3.0 if quick else BUDGET)
+    say(f"{steps} outer steps each")
+    for seed in reversed(range(1 if quick else SEEDS)):
         if seed in known or should_stop():
             continue
         with tempfile.TemporaryDirectory() as folder:
-            runs = race(Path(folder), seed, 10.0 if quick else SECONDS, should_stop, live=seed == 0)
+            runs = race(Path(folder), seed, steps, should_stop, live=seed == 0)
             if should_stop():  # unfinished runs say nothing about the budget
                 break
             added = [described(finished) | {"dataset_hash": dataset.content_hash} for finished in runs]

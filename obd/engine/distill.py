@@ -50,6 +50,13 @@ def select_device(name: str) -> torch.device:
     return torch.device(name)
 
 
+def set_precision(name: str) -> None:
+    """Set the process-wide precision of matrix products; ``auto`` as in :class:`DistillConfig`."""
+    if name == "auto":
+        name = "medium" if torch.cpu.get_capabilities().get("amx_bf16", False) else "highest"
+    torch.set_float32_matmul_precision(name)
+
+
 def _prepare_worker() -> None:
     torch.set_num_threads(1)
     if sys.platform == "linux":  # the page's thread goes first when the user clicks
@@ -119,7 +126,7 @@ class Distiller:
     ) -> None:
         self.config, self.dataset = config, dataset
         self.device = select_device(config.device)
-        torch.set_float32_matmul_precision(config.precision)
+        set_precision(config.precision)
         if config.size > len(dataset):
             raise ObdError(f"The dataset has {len(dataset):,} transitions; choose a size up to that.")
         together = config.initialisations if self.device.type != "cpu" else 1

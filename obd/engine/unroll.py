@@ -25,7 +25,6 @@ import itertools
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 
 import torch
 from torch import Tensor
@@ -190,16 +189,6 @@ def adjoint_loop(
                 tangent_delta = relu_grad_(entering, below)
 
 
-@lru_cache(maxsize=1)
-def scripted_train_loop() -> Callable[..., None]:
-    return without_interpreter(train_loop)
-
-
-@lru_cache(maxsize=1)
-def scripted_adjoint_loop() -> Callable[..., None]:
-    return without_interpreter(adjoint_loop)
-
-
 def without_interpreter(function: Callable[..., None]) -> Callable[..., None]:
     """``function`` as TorchScript: thousands of small operations run without Python and without its global lock.
 
@@ -209,6 +198,10 @@ def without_interpreter(function: Callable[..., None]) -> Callable[..., None]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return torch.jit.script(function) if hasattr(torch.jit, "script") else function
+
+
+scripted_train_loop = without_interpreter(train_loop)
+scripted_adjoint_loop = without_interpreter(adjoint_loop)
 
 
 class Unroll:
@@ -284,7 +277,7 @@ class Unroll:
                 rate.copy_(step_sizes[:, layer, None, None].expand_as(rate))
         self.velocity.zero_()
         velocity_weights, velocity_biases = zip(*self._layers(self.velocity), strict=True)
-        scripted_train_loop()(
+        scripted_train_loop(
             self.path,
             self.weights,
             self.biases,
@@ -321,7 +314,7 @@ class Unroll:
         self.gains.zero_()
         direction_weights, direction_biases = zip(*self._layers(self.velocity), strict=True)
         slope_weights, slope_biases = zip(*self._layers(self.slope), strict=True)
-        scripted_adjoint_loop()(
+        scripted_adjoint_loop(
             self.path,
             self.weights,
             self.observations,

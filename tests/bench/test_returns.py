@@ -20,10 +20,13 @@ def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     teacher = store_pendulum(tmp_path)
 
     def config(**changes: Any) -> DistillConfig:
-        return tiny_config(teacher, **{name: changes[name] for name in ("objective", "seed") if name in changes})
+        return tiny_config(
+            teacher, **{name: changes[name] for name in ("objective", "seed", "steps") if name in changes}
+        )
 
     monkeypatch.setattr(showcase, "DistillConfig", config)
     monkeypatch.setattr(returns, "DEFAULT_DATASET", DATASET)
+    monkeypatch.setattr(returns, "budget_steps", lambda seconds: 3)
     monkeypatch.setattr(returns, "publish", lambda runs, target: None)
     monkeypatch.setattr(returns, "assets_dir", lambda: tmp_path)
     monkeypatch.setattr(returns, "SEEDS", 2)
@@ -34,13 +37,14 @@ def test_returns_continue_where_they_ended(small: Path) -> None:
     said: list[str] = []
     first = returns.run(quick=False, say=said.append, should_stop=lambda: False)
     lines = (small / "benchmarks" / "returns.jsonl").read_text().splitlines()
-    assert len(lines) == len(said) == 6
+    assert len(lines) == 6 and said == ["3 outer steps each", *lines]
+    assert all(json.loads(line)["outer_steps"] == 3 for line in lines)
     assert {(line["objective"], line["seed"]) for line in map(json.loads, lines)} == {
         (objective, seed) for objective in ("dbc", "pbc", "av_pbc") for seed in (0, 1)
     }
     assert first["pbc"]["seeds"] == 2 and first["pbc"]["std_over_seeds"] is not None
     again = returns.run(quick=False, say=said.append, should_stop=lambda: False)
-    assert again == first and len(said) == 6
+    assert again == first and said[7:] == ["3 outer steps each"]
 
 
 def test_an_interrupted_benchmark_writes_nothing(small: Path) -> None:
@@ -52,6 +56,12 @@ def test_an_interrupted_benchmark_writes_nothing(small: Path) -> None:
 
     returns.run(quick=False, say=lambda _text: None, should_stop=should_stop)
     assert not (small / "benchmarks" / "returns.jsonl").exists()
+
+
+def test_a_budget_becomes_steps(small: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(showcase, "load_dataset", lambda _id: pendulum_dataset())
+    monkeypatch.setattr(showcase, "shipped_teacher_path", lambda _id: small / "teacher.safetensors")
+    assert showcase.budget_steps(1000.0) > showcase.budget_steps(1e-6) == 1
 
 
 def test_random_selection_gets_its_best_recipe(monkeypatch: pytest.MonkeyPatch) -> None:
