@@ -241,7 +241,7 @@ def bench(arguments: argparse.Namespace, stop: Interrupt) -> Output:
     return result
 
 
-BENCHMARKS = {"engine": "engine", "baselines": "baselines", "returns": "returns", "showcase": "showcase"}
+BENCHMARKS = {name: name for name in ("engine", "baselines", "returns", "showcase", "generalisation", "sizes")}
 
 
 # -- shared --------------------------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -16,14 +17,27 @@ from obd.engine.unroll import Shape, Unroll, orthogonal_parameters
 from obd.errors import ObdError
 from obd.policy import MLPPolicy
 
-ARCHITECTURES: dict[str, tuple[int, bool]] = {  # name -> (hidden layers, residual); 0 layers: those of the recipe
-    "recipe": (0, False),
-    "mlp2": (1, False),
-    "mlp3": (2, False),
-    "mlp4": (3, False),
-    "mlp5": (4, False),
-    "mlp6": (5, False),
-    "residual": (3, True),
+
+class Architecture(NamedTuple):
+    """A student's network; 0 stands for what the recipe says."""
+
+    hidden_layers: int = 0
+    residual: bool = False
+    width: int = 0
+
+
+ARCHITECTURES: dict[str, Architecture] = {
+    "recipe": Architecture(),
+    "mlp2": Architecture(1),
+    "mlp3": Architecture(2),
+    "mlp4": Architecture(3),
+    "mlp5": Architecture(4),
+    "mlp6": Architecture(5),
+    "residual": Architecture(3, residual=True),
+    "width64": Architecture(width=64),
+    "width128": Architecture(width=128),
+    "width512": Architecture(width=512),
+    "width1024": Architecture(width=1024),
 }
 ADAM_RATE = 1e-3
 OPTIMIZERS: dict[str, Callable[[list[dict[str, object]]], torch.optim.Optimizer]] = {
@@ -71,7 +85,7 @@ def _policy(layers: list[tuple[Tensor, Tensor]], distilled: DistilledDataset, re
 def train_other_students(
     distilled: DistilledDataset, count: int, seed: int = 0, *, architecture: str = "recipe", optimizer: str = "recipe"
 ) -> list[MLPPolicy]:
-    """Students of another depth or optimizer than the one the set was distilled for.
+    """Students of another depth, width or optimizer than the one the set was distilled for.
 
     Depth: the recipe's step sizes are stretched over the layers by interpolation.  Optimizer: ``sgd`` and ``sgdm``
     (momentum 0.9) keep those step sizes, without momentum divided by 1 - mu so that the effective step is the same;
@@ -90,8 +104,8 @@ def train_other_students(
 
 
 def _train_other(distilled: DistilledDataset, source: torch.Generator, architecture: str, optimizer: str) -> MLPPolicy:
-    recipe, (depth, residual) = distilled.recipe, ARCHITECTURES[architecture]
-    hidden = (recipe.hidden_width,) * (depth or recipe.hidden_layers)
+    recipe, (depth, residual, width) = distilled.recipe, ARCHITECTURES[architecture]
+    hidden = (width or recipe.hidden_width,) * (depth or recipe.hidden_layers)
     shape = Shape(
         1, len(distilled), distilled.observations.shape[1], distilled.actions.shape[1], hidden, 1, recipe.inner_batch
     )

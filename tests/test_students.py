@@ -43,8 +43,9 @@ def test_the_generic_trainer_agrees_with_the_recipe() -> None:
 @pytest.mark.parametrize("architecture", sorted(ARCHITECTURES))
 def test_architectures(architecture: str) -> None:
     (student,) = train_other_students(SET, 1, architecture=architecture)
-    hidden, residual = ARCHITECTURES[architecture]
+    hidden, residual, width = ARCHITECTURES[architecture]
     assert len(student.weights) == (hidden or 2) + 1
+    assert student.weights[0].shape[1] == (width or SET.recipe.hidden_width)
     assert student.residual == residual
     assert np.isfinite(student.act(DATA.observations)).all()
 
