@@ -32,6 +32,8 @@ from obd.events import Checkpoint, Finished, OnEvent, Progress, ShouldStop, Snap
 from obd.objectives import OuterTargets, TargetTeacher, needs_teacher, outer_targets
 
 CLIP_FACTOR, SKIP_FACTOR, NORM_WINDOW = 1.5, 10.0, 101
+LOSS_WINDOW, EXPLODED, KEEP_EVERY = 21, 3.0, 10
+BACK_OFF, RECOVERY = 0.9, 0.8  # factors for all step sizes
 CALIBRATION_STEPS = 2
 MEMORY_SHARE = 0.6  # of the machine's memory that the stored unrolls may take
 
@@ -147,6 +149,8 @@ class Distiller:
             for _ in range(config.initialisations // together)
         ]
         self.norms: deque[float] = deque(maxlen=NORM_WINDOW)
+        self.losses: deque[float] = deque(maxlen=LOSS_WINDOW)
+        self.good: dict[str, Tensor] = {}
         self._start(teacher)
 
     def _start(self, teacher: TargetTeacher | None) -> None:
@@ -209,6 +213,12 @@ class Distiller:
         loss = float(torch.stack([part[0] for part in parts]).mean())
         gradients = [torch.stack(values).mean(0) for values in zip(*(part[1] for part in parts), strict=True)]
         norm = float(torch.stack([g.norm() for g in gradients[:2]]).norm())
+        if self._exploded(loss):
+            self._recover()
+            return loss, norm, True
+        self.losses.append(loss)
+        if self.config.clipping == "robust" and step % KEEP_EVERY == 0:
+            self.good = self._own_state()
         scale = self._clip(norm)
         if scale > 0:
             parameters = (self.observations, self.actions, self.log_rates)
@@ -220,7 +230,22 @@ class Distiller:
             for group, rate in zip(self.optimizer.param_groups, self.base_rates, strict=True):
                 group["lr"] = rate * float(shape)
             self.optimizer.step()
+        elif self.config.clipping == "robust" and self.config.learn_step_sizes:
+            self.log_rates.add_(float(np.log(BACK_OFF)))
         return loss, norm, scale == 0
+
+    def _exploded(self, loss: float) -> bool:
+        """Whether the students' training has become unstable: H is not finite or far above what it was."""
+        if self.config.clipping != "robust" or not self.losses:
+            return False
+        return not np.isfinite(loss) or loss > EXPLODED * statistics.median(self.losses)
+
+    def _recover(self) -> None:
+        """Go back to the last good state, with smaller step sizes."""
+        if self.good:
+            self._load_own(self.good)
+            self.log_rates.add_(float(np.log(RECOVERY)))
+            self.good["log_rates"] = self.log_rates.clone()
 
     def _clip(self, norm: float) -> float:
         """Factor for the hypergradient; 0 means skip this step."""
@@ -243,30 +268,36 @@ class Distiller:
 
     def state(self) -> dict[str, Tensor]:
         """Everything a resumed run needs, as flat tensors."""
-        tensors = {
-            "observations": self.observations,
-            "actions": self.actions,
-            "log_rates": self.log_rates,
-            "norms": torch.tensor(list(self.norms), dtype=torch.float64),
-        }
-        for index, values in self.optimizer.state_dict()["state"].items():
-            tensors |= {f"optimizer.{index}.{key}": value for key, value in values.items() if value is not None}
-        return {name: tensor.detach().clone().cpu() for name, tensor in tensors.items()}
+        history = {name: torch.tensor(list(getattr(self, name)), dtype=torch.float64) for name in ("norms", "losses")}
+        good = {f"good.{name}": tensor.clone() for name, tensor in self.good.items()}
+        return self._own_state() | history | good
 
     def load_state(self, tensors: Mapping[str, Tensor]) -> None:
         """Continue from :meth:`state`; ObdError when it belongs to other settings."""
         for name in ("observations", "actions", "log_rates"):
-            target = getattr(self, name)
-            if name not in tensors or tensors[name].shape != target.shape:
+            if name not in tensors or tensors[name].shape != getattr(self, name).shape:
                 raise ObdError("The checkpoint does not fit the settings of the run; start a new run.")
-            target.copy_(tensors[name])
-        self.norms.clear()
-        self.norms.extend(tensors["norms"].tolist())
+        self._load_own(tensors)
+        for name in ("norms", "losses"):
+            getattr(self, name).clear()
+            getattr(self, name).extend(tensors[name].tolist())
+        self.good = {name.removeprefix("good."): t.clone() for name, t in tensors.items() if name.startswith("good.")}
+
+    def _own_state(self) -> dict[str, Tensor]:
+        """The synthetic set, the step sizes and the optimizer's moments, copied to the CPU."""
+        tensors = {name: getattr(self, name) for name in ("observations", "actions", "log_rates")}
+        for index, values in self.optimizer.state_dict()["state"].items():
+            tensors |= {f"optimizer.{index}.{key}": value for key, value in values.items() if value is not None}
+        return {name: tensor.detach().clone().cpu() for name, tensor in tensors.items()}
+
+    def _load_own(self, tensors: Mapping[str, Tensor]) -> None:
+        for name in ("observations", "actions", "log_rates"):
+            getattr(self, name).copy_(tensors[name])
         state: dict[int, dict[str, Tensor]] = {}
         for name, tensor in tensors.items():
             if name.startswith("optimizer."):
                 _, index, key = name.split(".")
-                state.setdefault(int(index), {})[key] = tensor
+                state.setdefault(int(index), {})[key] = tensor.clone()
         self.optimizer.load_state_dict({**self.optimizer.state_dict(), "state": state})
 
 
@@ -379,7 +410,8 @@ def distill(
     while step < steps and not should_stop():
         loss, norm, skipped = distiller.step(step, steps)
         step += 1
-        recent.append(loss)
+        if np.isfinite(loss):
+            recent.append(loss)
         initial_loss = loss if step == 1 else initial_loss
         seconds = time.perf_counter() - start
         rates = tuple(distiller.log_rates.exp().tolist())

@@ -22,7 +22,7 @@ from obd.evaluation import evaluate
 from obd.events import Checkpoint, Event, Finished, Progress, ShouldStop, Snapshot, Started
 from obd.objectives import OuterTargets, needs_teacher, outer_targets
 from obd.policy import EnsemblePolicy
-from obd.runs.store import Run, progress_row
+from obd.runs.store import Run, finite, progress_row
 from obd.students import train_students
 from obd.teachers.teacher import Teacher, load_teacher, shipped_teacher_path
 
@@ -125,8 +125,8 @@ class Recorder:
             self.run.write_distilled(self.distilled(self.snapshot))
         elif isinstance(event, Finished):
             self.flush(None)
-            loss = None if event.step == 0 else event.final_loss
-            initial = None if event.step == 0 else event.initial_loss
+            loss = None if event.step == 0 else finite(event.final_loss)
+            initial = None if event.step == 0 else finite(event.initial_loss)
             self.run.write_status(step=event.step, seconds=event.seconds, loss=loss, initial_loss=initial)
 
     def distilled(self, snapshot: Snapshot) -> DistilledDataset:
@@ -137,7 +137,7 @@ class Recorder:
         self.run.append(rows)
         self.last_write = time.monotonic()
         if event is not None:
-            self.run.write_status(step=event.step, seconds=event.seconds, loss=event.loss)
+            self.run.write_status(step=event.step, seconds=event.seconds, loss=finite(event.loss))
 
 
 def card(config: DistillConfig, dataset: OfflineDataset, teacher: Teacher | None) -> dict[str, Any]:

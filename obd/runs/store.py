@@ -15,6 +15,7 @@ Every write goes to a temporary file first and is renamed, so a reader never see
 from __future__ import annotations
 
 import json
+import math
 import os
 import re
 import secrets
@@ -206,13 +207,18 @@ class Run:
         write_atomic(self.path / "evaluation.json", dumps(self.evaluation() | values))
 
 
+def finite(value: float) -> float | None:
+    """``value``, or None (JSON's null) for what is no number."""
+    return value if math.isfinite(value) else None
+
+
 def progress_row(event: Progress) -> dict[str, Any]:
     """The metric line of an outer step."""
     return {
         "kind": "progress",
         "step": event.step,
-        "loss": event.loss,
-        "gradient_norm": event.gradient_norm,
+        "loss": finite(event.loss),
+        "gradient_norm": finite(event.gradient_norm),
         "step_sizes": [round(value, 6) for value in event.step_sizes],
         "seconds": round(event.seconds, 3),
         "skipped": event.skipped,

@@ -125,6 +125,42 @@ def test_robust_clipping_skips_outliers_and_nonsense() -> None:
     assert distiller._clip(math.nan) == 0.0
 
 
+def test_an_explosion_goes_back_to_the_last_good_state(monkeypatch: pytest.MonkeyPatch) -> None:
+    distiller = Distiller(tiny_config(), DATA, TEACHER)
+    for step in range(12):
+        distiller.step(step, 100)
+    good = {name: tensor.clone() for name, tensor in distiller.good.items()}  # of step 10, before its update
+    original = Distiller.hypergradient
+
+    def explode(self: Distiller, step: int, replica: int) -> tuple[torch.Tensor, list[torch.Tensor]]:
+        loss, gradients = original(self, step, replica)
+        return loss * math.nan, gradients
+
+    monkeypatch.setattr(Distiller, "hypergradient", explode)
+    for times in (1, 2):
+        loss, _, skipped = distiller.step(11 + times, 100)
+        assert math.isnan(loss) and skipped
+        assert torch.equal(distiller.observations, good["observations"])
+        assert torch.allclose(distiller.log_rates, good["log_rates"] + times * math.log(0.8))
+
+
+def test_an_exploding_hypergradient_lowers_the_step_sizes() -> None:
+    distiller = Distiller(tiny_config(), DATA, TEACHER)
+    distiller.step(0, 100)
+    before = distiller.log_rates.clone()
+    distiller.norms.clear()
+    distiller.norms.extend([1e-9] * 50)  # what comes now is far beyond ten times the usual
+    _, _, skipped = distiller.step(1, 100)
+    assert skipped and torch.allclose(distiller.log_rates, before + math.log(0.9))
+
+
+def test_wild_settings_end_in_finite_numbers() -> None:
+    config = tiny_config(inner_step_size=8.0, outer_step_size=5.0, step_size_rate=1.0, steps=60)
+    result = distill(config, DATA, TEACHER)
+    assert np.isfinite(result.observations).all() and np.isfinite(result.actions).all()
+    assert all(rate > 0 and math.isfinite(rate) for rate in result.recipe.step_sizes)
+
+
 def test_fixed_norm_clipping() -> None:
     distiller = Distiller(tiny_config(clipping="norm", clip_norm=2.0), DATA, TEACHER)
     assert distiller._clip(8.0) == pytest.approx(0.25)

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from obd.errors import ObdError
-from obd.events import Checkpoint, Snapshot
+from obd.events import Checkpoint, Progress, Snapshot
 from obd.runs.store import (
     Run,
     atomic_file,
@@ -18,6 +18,7 @@ from obd.runs.store import (
     list_runs,
     mark_interrupted,
     open_run,
+    progress_row,
     write_atomic,
 )
 from tests.helpers import tiny_config
@@ -149,3 +150,9 @@ def test_runs_of_a_dead_process_are_interrupted() -> None:
         (run.path / "status.json").write_text(json.dumps(status))
     mark_interrupted()
     assert [Run(r.path).status()["state"] for r in (dead, living, done)] == ["interrupted", "running", "finished"]
+
+
+def test_what_is_no_number_is_null_in_the_metrics() -> None:
+    row = progress_row(Progress(1, 2, float("nan"), float("inf"), (0.1,), 0.5))
+    assert row["loss"] is None and row["gradient_norm"] is None
+    assert json.dumps(row, allow_nan=False)
