@@ -10,11 +10,14 @@ from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
+from safetensors.numpy import save
 
 from obd.errors import ObdError
 
 Float = NDArray[np.float32]
 FORMAT = "obd-distilled-1"
+
+ARRAYS = {"observations": 2, "actions": 2, "observation_mean": 1, "observation_std": 1}  # name -> dimensions
 
 
 @dataclass(frozen=True)
@@ -74,8 +77,18 @@ class DistilledDataset:
             observation_mean=self.observation_mean,
             observation_std=self.observation_std,
             step_sizes=np.asarray(self.recipe.step_sizes, dtype=np.float64),
-            card=np.array(json.dumps({"format": FORMAT, "recipe": recipe_dict(self.recipe), **self.card})),
+            card=np.array(self.card_text()),
         )
+
+    def card_text(self) -> str:
+        """Format, recipe and card as one JSON object."""
+        return json.dumps({"format": FORMAT, "recipe": recipe_dict(self.recipe), **self.card})
+
+    def to_safetensors(self) -> bytes:
+        """The same content as a safetensors file; the card is in its metadata."""
+        tensors = {name: np.ascontiguousarray(getattr(self, name)) for name in ARRAYS}
+        tensors["step_sizes"] = np.asarray(self.recipe.step_sizes, dtype=np.float64)
+        return save(tensors, metadata={"format": FORMAT, "card": self.card_text()})
 
 
 def recipe_dict(recipe: Recipe) -> dict[str, Any]:
