@@ -233,6 +233,28 @@ def evaluate(arguments: argparse.Namespace, stop: Interrupt) -> Output:
     return output
 
 
+def export(arguments: argparse.Namespace, stop: Interrupt) -> Output:
+    from obd.runs.export import write_export
+    from obd.runs.store import open_run
+
+    file, card = write_export(open_run(arguments.run_dir), arguments.format, arguments.out)
+    return {"out": str(file), "card": str(card), "format": arguments.format, "bytes": file.stat().st_size}
+
+
+def import_set(arguments: argparse.Namespace, stop: Interrupt) -> Output:
+    from obd.runs.importing import import_file
+
+    run = import_file(arguments.file, arguments.out)
+    config = run.config
+    return {
+        "run_dir": str(run.path),
+        "dataset": config.dataset,
+        "objective": config.objective,
+        "size": config.size,
+        "outer_steps": run.status()["step"],
+    }
+
+
 def bench(arguments: argparse.Namespace, stop: Interrupt) -> Output:
     import importlib
 
@@ -241,6 +263,7 @@ def bench(arguments: argparse.Namespace, stop: Interrupt) -> Output:
     return result
 
 
+EXPORT_FORMATS = ("npz", "safetensors", "minari", "torchscript")
 BENCHMARKS = {name: name for name in ("engine", "baselines", "returns", "showcase", "generalisation", "sizes")}
 
 
@@ -256,11 +279,13 @@ def open_dataset(dataset_id: str, stop: Interrupt) -> Any:
 def reference_of(dataset_id: str, card: Output, stop: Interrupt) -> tuple[tuple[float, float] | None, str]:
     """Reference returns and environment of a distilled set, from the catalogue without opening the dataset."""
     from obd.data.catalog import list_datasets
+    from obd.data.reference import reference_returns
 
     for info in list_datasets():
         if info.id == dataset_id:
             return info.reference_returns, info.env_id
-    return None, str(card["env_id"])
+    env_id = str(card["env_id"])  # an imported set may come without its dataset
+    return reference_returns(env_id), env_id
 
 
 def chosen(arguments: argparse.Namespace, config_type: type) -> Output:
@@ -341,6 +366,15 @@ def build_parser() -> argparse.ArgumentParser:
     sub.add_argument("--ensemble", action="store_true", help="also measure the students' mean action")
     sub.add_argument("--architecture", default="recipe", help="recipe, mlp2 ... mlp6, residual")
     sub.add_argument("--optimizer", default="recipe", help="recipe, sgd, sgdm, adam, adamw")
+
+    sub = command("export", export, "write a distilled set or a student to a file of use elsewhere, with its card")
+    sub.add_argument("run_dir", type=Path)
+    sub.add_argument("--format", choices=EXPORT_FORMATS, required=True)
+    sub.add_argument("--out", type=Path, required=True, metavar="FILE")
+
+    sub = command("import-set", import_set, "make a run of a distilled set that was exported")
+    sub.add_argument("file", type=Path, metavar="FILE", help=".npz or .safetensors")
+    sub.add_argument("--out", type=Path, required=True, metavar="RUN_DIR")
 
     sub = command("bench", bench, "measure and print a benchmark")
     sub.add_argument("name", choices=tuple(BENCHMARKS))

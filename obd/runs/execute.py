@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 
@@ -35,6 +35,16 @@ FINAL_STUDENTS, FINAL_EPISODES = 10, 3
 EVALUATION_SEED = 1_000_000  # start states and student seeds that no distillation sees
 
 
+class Scale(Protocol):
+    """What measuring needs of a dataset: a loaded one has it, and so has its line in the catalogue."""
+
+    @property
+    def env_id(self) -> str: ...
+
+    @property
+    def reference_returns(self) -> tuple[float, float] | None: ...
+
+
 def teacher_path(config: DistillConfig) -> Path:
     """The teacher file a run uses; ObdError when there is none."""
     return Path(config.teacher) if config.teacher else shipped_teacher_path(config.dataset)
@@ -59,7 +69,7 @@ def check_possible(config: DistillConfig, dataset: OfflineDataset) -> None:
 
 def measure(
     distilled: DistilledDataset,
-    dataset: OfflineDataset,
+    dataset: Scale,
     *,
     students: int = FINAL_STUDENTS,
     episodes: int = FINAL_EPISODES,

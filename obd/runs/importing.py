@@ -6,6 +6,7 @@ import io
 import json
 import math
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Any
 
@@ -16,17 +17,21 @@ from safetensors import SafetensorError
 from safetensors.numpy import load
 
 from obd.config import OBJECTIVES, DistillConfig, check, options
+from obd.data.catalog import DatasetInfo, list_datasets
 from obd.data.identifiers import check_id
+from obd.data.reference import reference_returns
 from obd.data.simulate import make_env
 from obd.engine.distill import check_memory
 from obd.engine.distilled import ARRAYS, FORMAT, DistilledDataset, Float, Recipe
 from obd.engine.unroll import Shape
 from obd.errors import ObdError
-from obd.events import Snapshot
+from obd.events import ShouldStop, Snapshot
+from obd.runs.execute import measure
 from obd.runs.store import Run, create_run
 
 MAX_BYTES = 2**26  # of an array in a foreign file: forty times the largest set this tool makes
 MAX_CARD = 2**20
+MAX_FILE = 2**24
 IMPORTED = "Imported from a file."  # the message of such a run
 
 
@@ -51,6 +56,27 @@ def import_set(file: str, data: bytes, *, path: Path | None = None) -> Run:
     run.write_distilled(distilled)
     run.write_status(state="finished", step=step, outer_steps=step, message=IMPORTED)
     return run
+
+
+def import_file(file: Path, path: Path | None = None) -> Run:
+    """:func:`import_set` of a file on disk."""
+    try:
+        if file.stat().st_size > MAX_FILE:
+            raise ObdError(f"{file.name} is larger than any distilled set; give a file of at most 16 MB.")
+        data = file.read_bytes()
+    except OSError as error:
+        raise ObdError(f"{file} cannot be read ({error.strerror or error}); check the name.") from error
+    return import_set(file.name, data, path=path)
+
+
+def measure_run(run: Run, on_progress: Callable[[float], None], should_stop: ShouldStop) -> None:
+    """Measure students on a run's set, whether or not its dataset is here, and write the scores down."""
+    distilled = run.distilled()
+    info = next((info for info in list_datasets() if info.id == run.config.dataset), None)
+    if info is None:
+        env_id = str(distilled.card["env_id"])
+        info = DatasetInfo(run.config.dataset, env_id, "", "", False, False, reference_returns(env_id))
+    run.write_evaluation(measure(distilled, info, on_progress=on_progress, should_stop=should_stop))
 
 
 def config_of(distilled: DistilledDataset) -> DistillConfig:

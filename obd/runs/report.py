@@ -199,12 +199,14 @@ def round_ticks(high: float, low: float = 0.0, count: int = 6) -> list[float]:
 def _svg(height: float, label: str, parts: Sequence[str]) -> str:
     inside = "\n".join(parts)
     return (
-        f'<svg xmlns="{SVG_NAME}" viewBox="0 0 {WIDTH} {height:.0f}" width="{WIDTH}" height="{height:.0f}" role="img" '
+        f'<svg viewBox="0 0 {WIDTH} {height:.0f}" width="{WIDTH}" height="{height:.0f}" role="img" '
         f'aria-label="{escape(label)}"><style>{_SVG_CSS}</style>{inside}</svg>'
     )
 
 
-SVG_NAME = "http://www.w3.org/2000/svg"  # a name, not an address: nothing is fetched
+def svg_file(svg: str) -> str:
+    """A drawing as a file of its own; inside HTML the name of the language is not needed."""
+    return svg.replace("<svg ", '<svg xmlns="http://www.w3.org/2000/svg" ', 1)
 
 
 def _points(points: Sequence[tuple[float, float]]) -> str:

@@ -16,6 +16,7 @@ def navigation() -> Any:
             st.Page("pages/distill.py", title="Distil", url_path="distill"),
             st.Page("pages/states.py", title="States", url_path="states"),
             st.Page("pages/rollouts.py", title="Rollouts", url_path="rollouts"),
+            st.Page("pages/compare.py", title="Compare", url_path="compare"),
         ],
         position="top",
     )

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from obd.config import DistillConfig
+from obd.runs.manage import read_label
 from obd.runs.store import Run
 from obd.ui.charts import Estimate
 from obd.ui.monitor import GroupProgress, RunView
@@ -77,10 +78,10 @@ def group_label(runs: Sequence[Run]) -> str:
 
     It must not change with time: Streamlit tells a list's entries apart by their labels.
     """
-    header = runs[0].header()
-    started = time.strftime("%d %b %H:%M", time.localtime(float(header["created"])))
+    started = time.strftime("%d %b %H:%M", time.localtime(float(runs[0].header()["created"])))
+    names = {read_label(run).name for run in runs}
     labels = ", ".join(dict.fromkeys(style(run.config.objective).label for run in runs))
-    return f"{started} · {header.get('name') or labels}"
+    return f"{started} · {names.pop() if len(names) == 1 and '' not in names else labels}"
 
 
 def distinct(labels: Mapping[str, str]) -> dict[str, str]:

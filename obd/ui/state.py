@@ -17,6 +17,7 @@ import streamlit as st
 from obd.data.catalog import DatasetInfo, list_datasets, load_dataset
 from obd.data.dataset import OfflineDataset
 from obd.runs.jobs import JobQueue
+from obd.runs.manage import empty_trash, read_label
 from obd.runs.showcase import showcase_runs
 from obd.runs.store import Run, list_groups
 from obd.teachers.teacher import Teacher, load_teacher, shipped_teacher_path
@@ -37,6 +38,7 @@ def _close_tasks(registry: TaskRegistry) -> None:
 @st.cache_resource(on_release=_close_queue, show_spinner=False)
 def job_queue() -> JobQueue:
     """The one queue of this process; it outlives every browser tab and ends its runs tidily with the process."""
+    empty_trash()
     queue = JobQueue()
     # The standard library's pools refuse work as soon as the interpreter shuts down, and atexit comes after that:
     # runs would fail instead of stopping.  The pools themselves use this hook; the one registered last goes first.
@@ -111,8 +113,13 @@ def dataset_info(dataset_id: str) -> DatasetInfo | None:
 
 
 def groups() -> dict[str, list[Run]]:
-    """Every group of runs, newest first, the shipped showcase last."""
-    found = list_groups()
+    """Every group of runs, newest first, the shipped showcase last; archived ones only when asked for by name."""
+    wanted = st.session_state.get("group")
+    found = {
+        name: runs
+        for name, runs in list_groups().items()
+        if name == wanted or not all(read_label(run).archived for run in runs)
+    }
     shipped = showcase_runs()
     if shipped:
         found[SHOWCASE] = shipped

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -20,7 +21,7 @@ from obd.ui.theme import OBJECTIVE_KEYS, style, tag
 
 log = logging.getLogger(__name__)
 
-ADDRESS = ("group", "objective", "view")  # query parameters of a shareable link
+ADDRESS = ("group", "objective", "view", "runs", "part", "over")  # query parameters of a shareable link
 
 PRESET_LABELS = {"default": "Ours (minutes)", "paper": "The paper's (hours)"}
 
@@ -136,6 +137,23 @@ def choose_view(views: dict[str, str]) -> str:
     return _settled("view", chosen)
 
 
+def choose_part(name: str, words: dict[str, str]) -> str:
+    """One of the parts of a page, by key, kept in ``?NAME=``; drawn where it is called."""
+    wanted = st.session_state.get(name)
+    st.session_state[f"{name} choice"] = wanted if wanted in words else next(iter(words))
+    chosen = st.segmented_control(
+        name.capitalize(),
+        list(words),
+        format_func=lambda key: words.get(key, key),
+        key=f"{name} choice",
+        required=True,
+        label_visibility="collapsed",
+        on_change=_follow,
+        args=(name,),
+    )
+    return _settled(name, chosen)
+
+
 def _follow(name: str) -> None:
     """Callback: the address follows the widget."""
     _settled(name, st.session_state[f"{name} choice"])
@@ -146,6 +164,11 @@ def _settled(name: str, chosen: Any) -> str:
     st.session_state[name] = str(chosen)
     st.query_params[name] = str(chosen)
     return str(chosen)
+
+
+def plain(text: str) -> str:
+    """``text`` so that Markdown shows it as it is: names that people gave are not formatted and load no pictures."""
+    return re.sub(r"([!-/:-@\[-`{-~])", r"\\\1", text)
 
 
 def objective_label(key: str) -> str:

@@ -1,0 +1,261 @@
+"""Chart specifications of the Compare page: several runs in one picture.  Pure functions, like ``charts``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from obd.ui.charts import GRID, MAX_POINTS, Estimate, Spec, _line, _whiskers, half_life, pairs
+from obd.ui.series import Values, linear_extent, log_extent, log_ticks, smooth, thin
+from obd.ui.theme import CIVIDIS, NEUTRAL, style
+
+PAPER = "#D55E00"  # vermilion of the Okabe-Ito palette: no method has it
+SPLIT = {"show": True, "lineStyle": {"opacity": 0.35}}
+
+
+@dataclass(frozen=True)
+class Trace:
+    """One run in an overlay: its look, its losses and its measured returns over one kind of x (steps or seconds)."""
+
+    label: str
+    colour: str
+    dash: str
+    symbol: str
+    x: Values
+    losses: Values
+    points: tuple[Estimate, ...] = ()  # ``step`` holds the x
+
+    def smoothed(self) -> Values:
+        return smooth(self.losses, half_life(len(self.losses)))
+
+
+@dataclass(frozen=True)
+class BarRow:
+    """One bar: a mean with its interval and the paper's figure for the same method, if it has one."""
+
+    label: str
+    key: str
+    estimate: Estimate
+    ensemble: bool = False
+    paper: float | None = None
+
+
+def loss_overlay(traces: Sequence[Trace], x_name: str) -> Spec:
+    """Smoothed losses on a log axis."""
+    smoothed = [trace.smoothed() for trace in traces]
+    low, high = log_extent(np.concatenate(smoothed)) if smoothed else log_extent(np.empty(0))
+    series = []
+    for trace, mean in zip(traces, smoothed, strict=True):
+        keep = thin(len(mean), MAX_POINTS)
+        series.append(_line(trace.label, pairs(trace.x[keep], mean[keep]), trace.colour, trace.dash, width=2.5))
+    axis = {"type": "log", "min": low, "max": high, "name": "loss", "nameGap": 12, "splitLine": SPLIT}
+    ticks = {"customValues": log_ticks(low, high)}
+    return _overlay(traces, x_name, axis | {"axisLabel": ticks, "axisTick": ticks}, series, "losses", "%.4f")
+
+
+def return_overlay(traces: Sequence[Trace], x_name: str) -> Spec:
+    """Returns measured on the way, with 95 % whiskers."""
+    low, high = return_extent(traces)
+    series = []
+    for index, trace in enumerate(traces):
+        shift = (index - (len(traces) - 1) / 2) * 0.006 * x_end(traces)  # whiskers of runs must not cover each other
+        xs = [min(max(point.step + shift, 0.0), x_end(traces)) for point in trace.points]
+        data = [[x, round(point.mean, 3)] for x, point in zip(xs, trace.points, strict=True)]
+        series.append(
+            _line(trace.label, data, trace.colour, trace.dash, width=2)
+            | {"showSymbol": True, "symbol": trace.symbol, "symbolSize": 9}
+        )
+        series.append(_whiskers(list(zip(xs, trace.points, strict=True)), trace.colour))
+    axis = {"type": "value", "min": low, "max": high, "name": "normalised return", "nameGap": 12, "splitLine": SPLIT}
+    axis["nameTextStyle"] = {"align": "left"}
+    return _overlay(traces, x_name, axis, series, "returns", "%.1f")
+
+
+def return_extent(traces: Sequence[Trace]) -> tuple[float, float]:
+    points = [point for trace in traces for point in trace.points]
+    return linear_extent(min([0.0, *(p.low for p in points)]), max([20.0, *(p.high for p in points)]), step=10.0)
+
+
+def x_end(traces: Sequence[Trace]) -> float:
+    """The common end of the x axis."""
+    ends = [*(t.x[-1] for t in traces if len(t.x)), *(p.step for t in traces for p in t.points)]
+    return float(max(ends, default=1.0)) or 1.0
+
+
+def _overlay(traces: Sequence[Trace], x_name: str, y_axis: Spec, series: list[Spec], file: str, number: str) -> Spec:
+    legend = [{"name": t.label, "icon": t.symbol, "lineStyle": {"width": 2.5, "opacity": 1}} for t in traces]
+    return {
+        "animation": False,
+        "grid": {**GRID, "top": 60},
+        "legend": {"type": "scroll", "top": 4, "left": 4, "right": 44, "itemWidth": 14, "itemGap": 16, "data": legend},
+        "tooltip": {"trigger": "item", "valueFormatter": number},
+        "toolbox": toolbox(file),
+        "xAxis": {
+            "type": "value",
+            "min": 0,
+            "max": round(x_end(traces), 1),
+            "name": x_name,
+            "nameLocation": "middle",
+            "nameGap": 28,
+            "axisLabel": {"showMaxLabel": False},
+            "splitLine": {"show": False},
+        },
+        "yAxis": y_axis,
+        "series": series,
+    }
+
+
+def toolbox(file: str) -> Spec:
+    """The chart's own button that saves it as a PNG."""
+    return {
+        "right": 4,
+        "top": 0,
+        "itemSize": 16,
+        "feature": {"saveAsImage": {"name": f"obd-{file}", "title": "Save as PNG", "pixelRatio": 2}},
+    }
+
+
+def comparison_bars(rows: Sequence[BarRow]) -> Spec:
+    """Horizontal bars with whiskers, paler ones for ensembles, and diamonds at the paper's figures."""
+    bars, marks = [], []
+    for index, row in enumerate(rows):
+        colour = style(row.key).colour
+        item = {"color": colour, "borderColor": colour, "opacity": 0.5 if row.ensemble else 1.0}
+        bars.append({"value": round(row.estimate.mean, 2), "itemStyle": item | {"borderRadius": [0, 3, 3, 0]}})
+        if row.paper is not None:
+            marks.append([row.paper, index])
+    low, high = bar_extent(rows)
+    names: Spec = {"type": "category", "inverse": True, "axisTick": {"show": False}, "axisLine": {"show": False}}
+    points = [(index, row.estimate) for index, row in enumerate(rows)]
+    series: list[Spec] = [
+        {"type": "bar", "data": bars, "barWidth": "58%", "silent": True},
+        _whiskers([(float(index), e) for index, e in points], NEUTRAL, horizontal=True),
+        {
+            "type": "scatter",
+            "name": "the paper",
+            "data": marks,
+            "symbol": "diamond",
+            "symbolSize": 13,
+            "itemStyle": {"color": PAPER, "borderColor": "#FFFFFF", "borderWidth": 1.5},
+            "z": 8,
+        },
+    ]
+    return {
+        "animation": False,
+        "grid": {**GRID, "top": 34, "right": 8},
+        "legend": {
+            "top": 4,
+            "left": 4,
+            "data": [{"name": "the paper", "icon": "diamond"}],
+            "itemWidth": 13,
+            "show": bool(marks),
+        },
+        "tooltip": {"trigger": "item", "valueFormatter": "%.1f"},
+        "toolbox": toolbox("bars"),
+        "xAxis": {
+            "type": "value",
+            "min": low,
+            "max": high,
+            "name": "normalised return",
+            "nameLocation": "middle",
+            "nameGap": 28,
+            "splitLine": SPLIT,
+        },
+        "yAxis": [
+            names | {"data": [row.label for row in rows], "axisLabel": {"width": 112, "overflow": "truncate"}},
+            names | {"data": [bar_text(row) for row in rows], "position": "right", "axisLabel": {"fontWeight": "bold"}},
+        ],
+        "series": series,
+    }
+
+
+def bar_text(row: BarRow) -> str:
+    """The numbers of a bar: the mean and, after a diamond, the paper's figure."""
+    return f"{row.estimate.mean:.1f}" + (f"  ◆ {row.paper:.1f}" if row.paper is not None else "")
+
+
+def bar_extent(rows: Sequence[BarRow]) -> tuple[float, float]:
+    ends = [value for row in rows for value in (row.estimate.low, row.estimate.high * 1.08, row.paper or 0.0)]
+    return linear_extent(min([0.0, *(value for value in ends if value < -2)]), max([10.0, *ends]), step=10.0)
+
+
+def heat_map(cells: Mapping[tuple[str, str], float], rows: Sequence[str], columns: Sequence[str]) -> Spec:
+    """``cells[row, column]`` as coloured, numbered squares; a missing cell stays empty."""
+    values = list(cells.values())
+    low, high = min(values), max(values)
+    data = []
+    for (row, column), value in cells.items():
+        bright = (value - low) > 0.6 * (high - low)
+        position = [columns.index(column), rows.index(row), round(value, 1)]
+        data.append({"value": position, "label": {"color": "#15181E" if bright else "#FFFFFF"}})
+    bare = {"axisTick": {"show": False}, "axisLine": {"show": False}, "splitLine": {"show": False}}
+    return {
+        "animation": False,
+        "grid": {"left": 8, "right": 8, "top": 34, "bottom": 8},
+        "tooltip": {"show": False},
+        "toolbox": toolbox("generalisation"),
+        "xAxis": {"type": "category", "data": list(columns), "position": "top"} | bare,
+        "yAxis": {"type": "category", "data": list(rows), "inverse": True} | bare,
+        "visualMap": {
+            "show": False,
+            "min": low,
+            "max": high if high > low else low + 1,
+            "dimension": 2,
+            "inRange": {"color": list(CIVIDIS)},
+        },
+        "series": [
+            {
+                "type": "heatmap",
+                "data": data,
+                "label": {"show": True, "fontWeight": "bold"},
+                "itemStyle": {"borderWidth": 2, "borderColor": "transparent"},
+            }
+        ],
+    }
+
+
+def size_curve(ours: Mapping[str, Sequence[Estimate]], paper: Mapping[int, float]) -> Spec:
+    """Return over the number of pairs (log axis): one line per objective with whiskers, the paper's dashed."""
+    series: list[Spec] = []
+    for key, estimates in ours.items():
+        look = style(key)
+        data = [[e.step, round(e.mean, 2)] for e in estimates]
+        series.append(
+            _line(look.label, data, look.colour, look.dash, width=2.5)
+            | {"showSymbol": True, "symbol": look.symbol, "symbolSize": 9}
+        )
+        series.append(_whiskers([(e.step, e) for e in estimates], look.colour))
+    if paper:
+        points: list[Any] = [[size, value] for size, value in paper.items()]
+        series.append(
+            _line("Av-PBC in the paper", points, PAPER, "dashed", width=1.5)
+            | {"showSymbol": True, "symbol": "diamond", "symbolSize": 10}
+        )
+    every = [e for estimates in ours.values() for e in estimates]
+    sizes = sorted({int(e.step) for e in every} | set(paper))
+    top = max([20.0, *(e.high for e in every), *paper.values()])
+    low, high = linear_extent(min([0.0, *(e.low for e in every)]), top, step=10.0)
+    return {
+        "animation": False,
+        "grid": {**GRID, "top": 64},
+        "legend": {"top": 4, "left": 4, "data": [s["name"] for s in series if "name" in s]},
+        "tooltip": {"trigger": "item", "valueFormatter": "%.1f"},
+        "toolbox": toolbox("sizes"),
+        "xAxis": {
+            "type": "log",
+            "logBase": 2,
+            "min": sizes[0],
+            "max": sizes[-1],
+            "name": "synthetic pairs",
+            "nameLocation": "middle",
+            "nameGap": 28,
+            "axisLabel": {"customValues": sizes},
+            "splitLine": {"show": False},
+        },
+        "yAxis": {"type": "value", "min": low, "max": high, "name": "normalised return", "splitLine": SPLIT}
+        | {"nameTextStyle": {"align": "left"}},
+        "series": series,
+    }
