@@ -101,6 +101,27 @@ def test_distil_evaluate_and_resume(capsys: pytest.CaptureFixture[str], teacher:
     assert "already exists" in refuse(capsys, "distill", *TINY, "--objective", "dbc", "--out", out)
 
 
+def test_export_and_import(capsys: pytest.CaptureFixture[str], teacher: Path, tmp_path: Path) -> None:
+    made, back, file = tmp_path / "run", tmp_path / "back", tmp_path / "set.npz"
+    run(capsys, "distill", *TINY, "--objective", "dbc", "--steps", 3, "--out", made)
+    for kind in ("npz", "safetensors", "minari", "torchscript"):
+        result = run(capsys, "export", made, "--format", kind, "--out", tmp_path / f"set.{kind}")
+        assert Path(result["out"]).stat().st_size == result["bytes"] > 0 and Path(result["card"]).is_file()
+    result = run(capsys, "import-set", file, "--out", back)
+    assert (result["objective"], result["size"], result["outer_steps"]) == ("dbc", 8, 3)
+    scores = [run(capsys, "evaluate", folder, "--students", 2, "--episodes", 1) for folder in (made, back)]
+    assert scores[0]["return_mean"] == scores[1]["return_mean"]
+
+    file.write_bytes(file.read_bytes()[:500])
+    assert "cut short" in refuse(capsys, "import-set", file, "--out", tmp_path / "other")
+    assert not (tmp_path / "other").exists()
+    assert "cannot be read" in refuse(capsys, "import-set", tmp_path / "gone", "--out", tmp_path / "other")
+    assert "already exists" in refuse(capsys, "import-set", tmp_path / "set.safetensors", "--out", back)
+    assert "invalid choice" in refuse(capsys, "export", made, "--format", "onnx", "--out", file)
+    assert "does not exist" in refuse(capsys, "export", made, "--format", "npz", "--out", tmp_path / "no" / "x.npz")
+    assert "no run" in refuse(capsys, "export", tmp_path / "nowhere", "--format", "npz", "--out", file)
+
+
 def test_teach(capsys: pytest.CaptureFixture[str], teacher: Path, tmp_path: Path) -> None:
     out = tmp_path / "new.safetensors"
     result = run(capsys, "teach", "--dataset", DATASET, "--algorithm", "td3_bc", "--steps", 30, "--out", out)

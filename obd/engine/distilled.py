@@ -88,7 +88,7 @@ class DistilledDataset:
         """The same content as a safetensors file; the card is in its metadata."""
         tensors = {name: np.ascontiguousarray(getattr(self, name)) for name in ARRAYS}
         tensors["step_sizes"] = np.asarray(self.recipe.step_sizes, dtype=np.float64)
-        return save(tensors, metadata={"format": FORMAT, "card": self.card_text()})
+        return save(tensors, metadata={"card": self.card_text()})
 
 
 def recipe_dict(recipe: Recipe) -> dict[str, Any]:

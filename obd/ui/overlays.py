@@ -190,11 +190,12 @@ def heat_map(cells: Mapping[tuple[str, str], float], rows: Sequence[str], column
     for (row, column), value in cells.items():
         bright = (value - low) > 0.6 * (high - low)
         position = [columns.index(column), rows.index(row), round(value, 1)]
-        data.append({"value": position, "label": {"color": "#15181E" if bright else "#FFFFFF"}})
+        label = {"color": "#15181E" if bright else "#FFFFFF", "formatter": f"{value:.1f}"}
+        data.append({"value": position, "label": label})
     bare = {"axisTick": {"show": False}, "axisLine": {"show": False}, "splitLine": {"show": False}}
     return {
         "animation": False,
-        "grid": {"left": 8, "right": 8, "top": 34, "bottom": 8},
+        "grid": {"left": 8, "right": 8, "top": 44, "bottom": 8},
         "tooltip": {"show": False},
         "toolbox": toolbox("generalisation"),
         "xAxis": {"type": "category", "data": list(columns), "position": "top"} | bare,

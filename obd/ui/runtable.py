@@ -131,7 +131,7 @@ def table(runs: Mapping[str, Run], chosen: list[str]) -> list[str]:
         alt=f"Table of {count(len(visible), 'run')}",
     )
     picked = {visible[i] for i in event["selection"]["rows"] if i < len(visible)}
-    return [key for key in runs if key in picked or (key in chosen and key not in visible)]
+    return [key for key in rows if key in picked or (key in chosen and key not in visible)]
 
 
 def _columns() -> dict[str, Any]:

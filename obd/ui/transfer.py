@@ -60,7 +60,7 @@ def _heat_map(cells: dict[tuple[str, str], float]) -> None:
     st.echarts_chart(
         overlays.heat_map(named, [_name(a) for a in architectures], [_name(o) for o in optimizers]),
         key="generalisation",
-        height=60 + 44 * len(architectures),
+        height=72 + 44 * len(architectures),
         alt=sentence.replace("*", ""),
     )
 
