@@ -108,7 +108,7 @@ def page() -> None:
     if not runs:
         st.subheader("Nothing to compare yet", anchor=False)
         widgets.empty_state("Distil something first, or import a distilled set below: its scores stand here.")
-        runtable.undo_banner()
+        runtable.undo()
         takeaway.importer()
         return
     chosen = choose_runs(runs)

@@ -20,7 +20,8 @@ Values = NDArray[np.floating[Any]]
 MAX_CLIP = 3 * 2**20  # bytes; base64 makes four thirds of them
 WIDTH, HEIGHT, ROW = 760, 300, 30  # of a drawing, and of a row of bars
 LEFT, RIGHT, TOP, BOTTOM = 56, 16, 12, 40  # margins around the axes
-DASHES = {"solid": "", "dashed": "7 4", "dotted": "2 3"}
+VALUES = 110  # the column of numbers at the right of the bars
+DASHES = {"solid": "", "dashed": "7 4", "dotted": "3 3"}
 
 
 @dataclass(frozen=True)
@@ -111,7 +112,9 @@ def _table(table: Table) -> str:
 def _media(media: Media) -> str:
     source = f"data:{media.kind};base64,{base64.b64encode(media.content).decode()}"
     if media.kind.startswith("video/"):
-        return f'<video controls loop muted playsinline aria-label="{escape(media.alt)}" src="{source}"></video>'
+        return (
+            f'<video controls autoplay loop muted playsinline aria-label="{escape(media.alt)}" src="{source}"></video>'
+        )
     return f'<img alt="{escape(media.alt)}" src="{source}">'
 
 
@@ -167,7 +170,7 @@ def bars_svg(bars: Sequence[Bar], *, axis_name: str, ends: tuple[float, float], 
     bottom = ROW * len(bars) + TOP
 
     def place(value: float) -> float:
-        return left + (WIDTH - left - RIGHT) * min(max((value - low) / max(high - low, 1e-9), 0.0), 1.0)
+        return left + (WIDTH - left - VALUES) * min(max((value - low) / max(high - low, 1e-9), 0.0), 1.0)
 
     parts: list[str] = []
     for tick in round_ticks(high, low):
@@ -181,8 +184,9 @@ def bars_svg(bars: Sequence[Bar], *, axis_name: str, ends: tuple[float, float], 
         whisker = f"M{place(bar.low):.1f} {y - 5:.1f}v10m0-5H{place(bar.high):.1f}m0-5v10"
         parts.append(f'<path class="ink" d="{whisker}"/>')
         parts.append(_text(left - 8, y + 4, bar.name, "end"))
-        parts.append(_text(place(max(bar.high, bar.mean)) + 5, y + 4, f"{bar.mean:.1f}", "start"))
+        parts.append(_text(WIDTH - VALUES + 12, y + 4, f"{bar.mean:.1f}", "start"))
         if bar.reference is not None:
+            parts.append(_text(WIDTH - VALUES + 52, y + 4, f"◆ {bar.reference:.1f}", "start"))
             parts.append(f'<path class="mark" d="M{place(bar.reference):.1f} {y - 9:.1f}l6 9l-6 9l-6-9z"/>')
     parts.append(_text(left, bottom + 34, f"{axis_name}; whiskers: 95 % interval; {reference_name}", "start"))
     return _svg(bottom + 42, f"{axis_name} of {len(bars)} methods", parts)
@@ -229,7 +233,7 @@ _SVG_CSS = (
 _CSS = (
     ":root{color-scheme:light dark}body{font:16px/1.5 system-ui,sans-serif;margin:0;background:Canvas;color:CanvasText}"
     "main{max-width:50rem;margin:0 auto;padding:2rem 1rem}h1{line-height:1.2}h2{margin-top:2.5rem}"
-    ".lead{opacity:.75}figure{margin:0}.scroll{overflow-x:auto}img,video{max-width:100%;border-radius:.4rem}"
+    ".lead{opacity:.75}figure{margin:0}.scroll{overflow-x:auto}img,video{max-width:100%;height:auto;border-radius:.4rem}"
     "svg{max-width:100%;height:auto}@media(max-width:40rem){figure svg{max-width:none;width:46rem}}"
     "table{border-collapse:collapse;font-size:.9rem}th,td{text-align:left;padding:.3rem .8rem;"
     "border-bottom:1px solid #8A8F9855}"

@@ -167,13 +167,16 @@ def loss_sentence(compared: Sequence[Compared]) -> str:
 
 
 def return_sentence(compared: Sequence[Compared]) -> str:
-    """Who ends highest, and whether the interval of the next one overlaps."""
-    results = [(one.label, result) for one in compared if (result := one.view.result()) is not None]
+    """Who ends (or, without a final measurement, stands) highest, and whether the next one's interval overlaps."""
+    results = [(one.label, points[-1]) for one in compared if (points := one.view.estimates())]
     if not results:
-        return "No students of these runs have been measured at the end."
+        return "No students of these runs have been measured yet."
+    final = all(one.view.result() is not None for one in compared if one.view.estimates())
     results.sort(key=lambda pair: pair[1].mean, reverse=True)
     (label, best), others = results[0], results[1:]
-    text = f"{label} ends highest: {interval(best)}" if others else f"Students of {label} end at {interval(best)}"
+    text = f"{label} {'ends highest' if final else 'is highest so far'}: {interval(best)}"
+    if not others:
+        text = f"Students of {label} {'end' if final else 'stand'} at {interval(best)}"
     if others:
         name, second = others[0]
         overlap = "overlaps, so the order may be chance" if second.high >= best.low else "lies below it"

@@ -16,7 +16,7 @@ from obd.errors import ObdError
 from obd.insight.pose import supports_pose
 from obd.render.poses import poses_strip
 from obd.runs.manage import is_own, read_label
-from obd.runs.report import MAX_CLIP, Bar, Line, Media, Section, Table, bars_svg, html_report, lines_svg
+from obd.runs.report import MAX_CLIP, Bar, Line, Media, Section, Table, bars_svg, html_report, lines_svg, round_ticks
 from obd.runs.showcase import showcase_dir
 from obd.ui import comparison
 from obd.ui.comparison import RESULT_HEADER, X_NAMES, Compared
@@ -49,7 +49,9 @@ def build(compared: Sequence[Compared], x: str) -> str:
     sections.append(Section("Settings", "All settings of the runs.", table=settings(compared)))
     made = time.strftime("%d %B %Y, %H:%M")
     subtitle = f"Offline behaviour distillation ({SOURCE}); made with the OBD studio on {made}."
-    return html_report("Comparison of " + " and ".join(one.label for one in compared), subtitle, sections)
+    *names, last = [one.label for one in compared]
+    title = f"Comparison of {', '.join(names)} and {last}" if names else f"Distillation with {last}"
+    return html_report(title, subtitle, sections)
 
 
 def overview(compared: Sequence[Compared]) -> Table:
@@ -107,7 +109,7 @@ def return_drawing(curves: Sequence[Trace], x: str) -> str:
         for curve in curves
     ]
     low, high = return_extent(curves)
-    ticks = [float(tick) for tick in np.linspace(low, high, 6)]
+    ticks = round_ticks(high, low)
     return lines_svg(
         lines, x_name=X_NAMES[x], y_name="normalised return", x_end=x_end(curves), ends=(low, high), ticks=ticks
     )
@@ -144,5 +146,5 @@ def poses(one: Compared) -> Section | None:
         return None
     stream = io.BytesIO()
     Image.fromarray(strip).save(stream, "PNG", optimize=True)
-    text = f"Distilled states number {', '.join(str(i + 1) for i in chosen)} of {len(distilled)}, drawn from the side."
+    text = f"Distilled states {', '.join(str(i + 1) for i in chosen)} of {len(distilled)}, drawn from the side."
     return Section(f"Poses of {one.label}", text, media=Media("image/png", stream.getvalue(), text))

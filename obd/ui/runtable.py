@@ -138,6 +138,7 @@ def _columns() -> dict[str, Any]:
     number = st.column_config.NumberColumn
     return {
         "Name": st.column_config.TextColumn(width=150),
+        "Note": st.column_config.TextColumn(width=110),
         "Return": number(format="%.1f", help="Normalised return of single students; 0 is random, 100 expert."),
         "±": number(format="%.1f", help="Half of the 95 % interval."),
         "Ensemble": number(format="%.1f", help="Normalised return of the students' mean action."),
@@ -150,8 +151,7 @@ def _columns() -> dict[str, Any]:
 def manage(runs: Mapping[str, Run], chosen: Sequence[str]) -> None:
     """The buttons below the table: what can be done with the chosen runs."""
     own = [runs[key] for key in chosen if is_own(runs[key])]
-    undo_banner()
-    with st.container(horizontal=True):
+    with st.container(horizontal=True, vertical_alignment="center"):
         one = own[0] if len(own) == 1 else None
         hint = "Choose exactly one run of your own." if one is None else "Change its name and its note."
         with st.popover("Name and note", icon=":material/edit:", disabled=one is None, help=hint):
@@ -171,6 +171,7 @@ def manage(runs: Mapping[str, Run], chosen: Sequence[str]) -> None:
             remember([key for key in chosen if not is_own(runs[key])])
             st.rerun()
         _trash_popover()
+        undo()
 
 
 _ARCHIVE_HELP = "Takes the runs off the lists of all pages; nothing is lost."
@@ -187,16 +188,15 @@ def _label_form(run: Run) -> None:
             st.rerun()
 
 
-def undo_banner() -> None:
+def undo() -> None:
     """After a deletion: what happened, and Undo."""
     tokens = st.session_state.get("deleted")
     if not tokens:
         return
-    with st.container(horizontal=True, vertical_alignment="center"):
-        st.markdown(f"{count(len(tokens), 'run')} moved to the trash.")
-        if st.button("Undo", icon=":material/undo:", key="undo", type="primary"):
-            st.session_state["deleted"] = None
-            bring_back(tokens)
+    if st.button("Undo", icon=":material/undo:", key="undo", type="primary"):
+        st.session_state["deleted"] = None
+        bring_back(tokens)
+    st.markdown(f"{count(len(tokens), 'run')} moved to the trash.", width="content")
 
 
 def bring_back(tokens: Sequence[str]) -> None:

@@ -17,6 +17,8 @@ from obd.ui.comparison import Compared
 
 UPLOAD_MB = 4  # the largest set that can be made here takes 1.5 MB
 
+QUICK = ("npz", "safetensors")
+
 WORDS = {  # format -> (label, what it is)
     "npz": ("NumPy (.npz)", "the pairs, their normaliser, the recipe and the card; the snippet below reads it"),
     "safetensors": ("safetensors", "the same content in a format that many libraries read"),
@@ -32,16 +34,22 @@ def files(compared: Sequence[Compared]) -> None:
         st.info("None of the chosen runs has a distilled set yet; it comes with the first checkpoint.")
         return
     st.subheader("One distilled set", anchor=False)
+    imported = st.session_state.pop("imported", None)
+    if imported in ready:
+        st.session_state["file of"] = imported
+        st.success("Imported: it is chosen in the table above, and its students can be measured here.")
     key = st.selectbox("Distilled set of", list(ready), format_func=lambda key: ready[key].label, key="file of")
     one = ready[key]
     stem = export.file_stem(one.run)
     for column, (kind, (label, words)) in zip(st.columns(4), WORDS.items(), strict=True):
         with column:
             name = stem + export.FORMATS[kind][0]
-            download(label, partial(export.export, one.run, kind), name, "application/octet-stream", kind)
+            make = partial(export.export, one.run, kind)
+            # What takes no time is made now: a click that meets a rerun finds nothing to call any more.
+            download(label, make() if kind in QUICK else make, name, "application/octet-stream", kind)
             st.caption(words)
     with st.container(horizontal=True):
-        card = partial(export.card_markdown, one.run)
+        card = export.card_markdown(one.run)
         download("Card (.md)", card, f"{stem}.md", "text/markdown", "card", stretch=False)
         everything = partial(export.everything, one.run)
         download("Everything (.zip)", everything, f"{stem}.zip", "application/zip", "everything", stretch=False)
@@ -49,13 +57,13 @@ def files(compared: Sequence[Compared]) -> None:
     with st.expander("Train a student on the .npz file with PyTorch alone"):
         st.code(export.SNIPPET, language="python")
     with st.expander("The card of this set"):
-        st.code(export.card_markdown(one.run), language="markdown", wrap_lines=True)
+        st.code(card, language="markdown", wrap_lines=True)
 
 
 def download(
-    label: str, data: Callable[[], str | bytes], name: str, mime: str, key: str, *, stretch: bool = True
+    label: str, data: str | bytes | Callable[[], str | bytes], name: str, mime: str, key: str, *, stretch: bool = True
 ) -> None:
-    """A download whose content is made when it is asked for."""
+    """A download; a callable makes the content when it is asked for."""
     st.download_button(
         label,
         data=data,
