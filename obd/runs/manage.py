@@ -39,14 +39,16 @@ class Label:
 
 
 def read_label(run: Run) -> Label:
-    """The label of a run; the name it was started with if it has none.  A damaged label counts as none."""
+    """The label of a run; the name it was started with if it has none.  What cannot be read counts as no label."""
     try:
         values = json.loads((run.path / LABEL_FILE).read_text(encoding="utf-8"))
         return Label(str(values["name"]), str(values["note"]), values["archived"] is True)
     except FileNotFoundError:
-        return Label(name=str(run.header().get("name") or ""))
+        with contextlib.suppress(ObdError):  # deleted a moment ago
+            return Label(name=str(run.header().get("name") or ""))
     except (OSError, ValueError, KeyError, TypeError):
-        return Label()
+        pass
+    return Label()
 
 
 def write_label(run: Run, *, name: str | None = None, note: str | None = None, archived: bool | None = None) -> Label:

@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 
 from obd.config import DistillConfig, options
-from obd.data.published import COST, published_returns
 from obd.errors import ObdError
 from obd.runs.baselines import dataset_baselines
 from obd.runs.manage import read_label
+from obd.runs.published import GPU_HOURS, published_returns
 from obd.runs.store import Run
 from obd.ui.charts import Estimate
 from obd.ui.monitor import RunView, estimate
@@ -132,7 +132,7 @@ def bar_rows(compared: Sequence[Compared]) -> list[BarRow]:
         for part in ("students", "ensemble"):
             score = view.evaluation.get(part)
             if score:
-                key = view.objective + (" ensemble" if part == "ensemble" else "")
+                key = view.objective + ("_ensemble" if part == "ensemble" else "")
                 label = f"{one.label}, ensemble" if part == "ensemble" else one.label
                 rows.append(BarRow(label, view.objective, estimate(score), part == "ensemble", paper.get(key)))
     sources = {(one.view.dataset, one.view.size) for one in compared}
@@ -201,7 +201,7 @@ def bars_sentence(compared: Sequence[Compared], rows: Sequence[BarRow]) -> str:
     if best.paper is not None:
         text += (
             f"; the paper reports {best.paper:.1f} for {style(best.key).label} on D4RL's set of this kind, another "
-            f"dataset, after {COST}"
+            f"dataset, after {GPU_HOURS} GPU-hours"
         )
     return text + "."
 

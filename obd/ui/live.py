@@ -88,14 +88,20 @@ def loss_alt(views: Sequence[RunView]) -> str:
     return "Loss over outer steps: " + (", ".join(parts) if parts else "no step is done yet")
 
 
+def return_name(views: Sequence[RunView]) -> str:
+    """What the returns of these runs are called: raw ones have no reference returns to be measured by."""
+    return "normalised return" if all(view.normalised for view in views) else "return"
+
+
 def return_alt(points: Mapping[str, Sequence[Estimate]], references: Mapping[str, float]) -> str:
     """The chart of returns for screen readers."""
     parts = [f"{style(key).label} {es[-1].mean:.1f}" for key, es in points.items() if es]
     parts += [f"{style(key).label} {value:.1f}" for key, value in references.items()]
-    return "Normalised returns: " + (", ".join(parts) if parts else "nothing measured yet")
+    return "Returns: " + (", ".join(parts) if parts else "nothing measured yet")
 
 
-def returns_caption(points: Mapping[str, Sequence[Estimate]]) -> str:
+def returns_caption(points: Mapping[str, Sequence[Estimate]], *, normalised: bool = True) -> str:
     if any(points.values()):
-        return "Return of fresh students trained on the set as it is; 0 is random, 100 expert; whiskers: 95 %."
+        scale = "0 is random, 100 expert" if normalised else "raw, as there are no reference returns"
+        return f"Return of fresh students trained on the set as it is; {scale}; whiskers: 95 %."
     return "Returns appear at the first snapshots: fresh students are trained on the set and rolled out."

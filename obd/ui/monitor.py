@@ -64,6 +64,12 @@ class RunView:
             points = [p for p in points if p.step < final.step] + [final]
         return points
 
+    @property
+    def normalised(self) -> bool:
+        """Whether the returns measured so far are on the 0-100 scale; see :func:`is_normalised`."""
+        scores = [*self.measured.values(), *([self.evaluation["students"]] if self.evaluation.get("students") else [])]
+        return all(is_normalised(score) for score in scores)
+
     def result(self) -> Estimate | None:
         """The final evaluation of single students, if there is one."""
         score = self.evaluation.get("students")
@@ -111,6 +117,11 @@ def absorb(view: RunView, rows: Sequence[dict[str, Any]]) -> None:
             view.steps.append(step)
             view.losses.append(float(row["loss"]))
             view.seconds.append(float(row["seconds"]))
+
+
+def is_normalised(score: dict[str, Any]) -> bool:
+    """False for a score of a dataset without reference returns: its normalised return is the raw one, unchanged."""
+    return bool(score.get("return_mean") != score["normalized_return_mean"])
 
 
 def estimate(score: dict[str, Any], step: float = 0.0) -> Estimate:

@@ -56,7 +56,7 @@ def loss_overlay(traces: Sequence[Trace], x_name: str) -> Spec:
     return _overlay(traces, x_name, axis | {"axisLabel": ticks, "axisTick": ticks}, series, "losses", "%.4f")
 
 
-def return_overlay(traces: Sequence[Trace], x_name: str) -> Spec:
+def return_overlay(traces: Sequence[Trace], x_name: str, y_name: str = "normalised return") -> Spec:
     """Returns measured on the way, with 95 % whiskers."""
     low, high = return_extent(traces)
     series = []
@@ -69,7 +69,7 @@ def return_overlay(traces: Sequence[Trace], x_name: str) -> Spec:
             | {"showSymbol": True, "symbol": trace.symbol, "symbolSize": 9}
         )
         series.append(_whiskers(list(zip(xs, trace.points, strict=True)), trace.colour))
-    axis = {"type": "value", "min": low, "max": high, "name": "normalised return", "nameGap": 12, "splitLine": SPLIT}
+    axis = {"type": "value", "min": low, "max": high, "name": y_name, "nameGap": 12, "splitLine": SPLIT}
     axis["nameTextStyle"] = {"align": "left"}
     return _overlay(traces, x_name, axis, series, "returns", "%.1f")
 
@@ -109,7 +109,7 @@ def _overlay(traces: Sequence[Trace], x_name: str, y_axis: Spec, series: list[Sp
 
 
 def toolbox(file: str) -> Spec:
-    """The chart's own button that saves it as a PNG."""
+    """The chart's own button that saves it as a PNG; the page adds the background of its theme."""
     return {
         "right": 4,
         "top": 0,
@@ -118,7 +118,7 @@ def toolbox(file: str) -> Spec:
     }
 
 
-def comparison_bars(rows: Sequence[BarRow]) -> Spec:
+def comparison_bars(rows: Sequence[BarRow], name: str = "normalised return") -> Spec:
     """Horizontal bars with whiskers, paler ones for ensembles, and diamonds at the paper's figures."""
     bars, marks = [], []
     for index, row in enumerate(rows):
@@ -159,13 +159,13 @@ def comparison_bars(rows: Sequence[BarRow]) -> Spec:
             "type": "value",
             "min": low,
             "max": high,
-            "name": "normalised return",
+            "name": name,
             "nameLocation": "middle",
             "nameGap": 28,
             "splitLine": SPLIT,
         },
         "yAxis": [
-            names | {"data": [row.label for row in rows], "axisLabel": {"width": 112, "overflow": "truncate"}},
+            names | {"data": [row.label for row in rows], "axisLabel": {"width": 124, "overflow": "break"}},
             names | {"data": [bar_text(row) for row in rows], "position": "right", "axisLabel": {"fontWeight": "bold"}},
         ],
         "series": series,

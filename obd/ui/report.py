@@ -11,15 +11,16 @@ import numpy as np
 from PIL import Image
 
 from obd.config import DistillConfig, options
-from obd.data.published import SOURCE
 from obd.errors import ObdError
 from obd.insight.pose import supports_pose
 from obd.render.poses import poses_strip
 from obd.runs.manage import is_own, read_label
+from obd.runs.published import SOURCE
 from obd.runs.report import MAX_CLIP, Bar, Line, Media, Section, Table, bars_svg, html_report, lines_svg, round_ticks
 from obd.runs.showcase import showcase_dir
 from obd.ui import comparison
 from obd.ui.comparison import RESULT_HEADER, X_NAMES, Compared
+from obd.ui.live import return_name
 from obd.ui.overlays import BarRow, Trace, bar_extent, return_extent, x_end
 from obd.ui.series import log_extent, log_ticks, thin
 from obd.ui.theme import style
@@ -35,16 +36,16 @@ def build(compared: Sequence[Compared], x: str) -> str:
     if rows:
         sentence = comparison.bars_sentence(compared, rows)
         table = Table(RESULT_HEADER, comparison.result_table(rows))
-        sections.append(Section("Returns of students", sentence, svg=bars_drawing(rows), table=table))
+        drawing = bars_drawing(rows, return_name([one.view for one in compared]))
+        sections.append(Section("Returns of students", sentence, svg=drawing, table=table))
     clip = film(compared)
     if clip is not None:
         sections.append(Section("Students at work", clip.alt, media=clip))
     if any(len(curve.x) for curve in curves):
         sections.append(Section("Losses", comparison.loss_sentence(compared), svg=loss_drawing(curves, x)))
     if any(curve.points for curve in curves):
-        sections.append(
-            Section("Returns on the way", comparison.return_sentence(compared), svg=return_drawing(curves, x))
-        )
+        drawing = return_drawing(curves, x, return_name([one.view for one in compared]))
+        sections.append(Section("Returns on the way", comparison.return_sentence(compared), svg=drawing))
     sections += [section for one in compared if (section := poses(one)) is not None]
     sections.append(Section("Settings", "All settings of the runs.", table=settings(compared)))
     made = time.strftime("%d %B %Y, %H:%M")
@@ -72,12 +73,12 @@ def settings(compared: Sequence[Compared]) -> Table:
     return Table(("setting", *(one.label for one in compared)), rows)
 
 
-def bars_drawing(rows: Sequence[BarRow]) -> str:
+def bars_drawing(rows: Sequence[BarRow], name: str) -> str:
     bars = [
         Bar(r.label, style(r.key).colour, r.estimate.mean, r.estimate.low, r.estimate.high, r.paper, r.ensemble)
         for r in rows
     ]
-    return bars_svg(bars, axis_name="normalised return", ends=bar_extent(rows), reference_name="diamond: the paper")
+    return bars_svg(bars, axis_name=name, ends=bar_extent(rows), reference_name="diamond: the paper")
 
 
 def loss_drawing(curves: Sequence[Trace], x: str) -> str:
@@ -98,21 +99,19 @@ def loss_drawing(curves: Sequence[Trace], x: str) -> str:
     )
 
 
-def return_drawing(curves: Sequence[Trace], x: str) -> str:
+def return_drawing(curves: Sequence[Trace], x: str, name: str) -> str:
     lines = [
         Line(
             curve.label,
             curve.colour,
             curve.dash,
-            *(np.array([getattr(p, name) for p in curve.points]) for name in ("step", "mean", "low", "high")),
+            *(np.array([getattr(p, part) for p in curve.points]) for part in ("step", "mean", "low", "high")),
         )
         for curve in curves
     ]
     low, high = return_extent(curves)
     ticks = round_ticks(high, low)
-    return lines_svg(
-        lines, x_name=X_NAMES[x], y_name="normalised return", x_end=x_end(curves), ends=(low, high), ticks=ticks
-    )
+    return lines_svg(lines, x_name=X_NAMES[x], y_name=name, x_end=x_end(curves), ends=(low, high), ticks=ticks)
 
 
 def film(compared: Sequence[Compared]) -> Media | None:

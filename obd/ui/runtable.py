@@ -52,6 +52,8 @@ def chosen_keys(runs: Mapping[str, Run]) -> list[str]:
         name = state.SHOWCASE if key.startswith(SHIPPED) else run.group
         if not read_label(run).archived or name == group:
             groups.setdefault(name, []).append(key)
+    if group and group not in groups:
+        st.warning("The run asked for is not here any more; this is another one.", icon=":material/info:")
     scored = (keys for keys in groups.values() if any("students" in runs[key].evaluation() for key in keys))
     return groups.get(group or "") or next(scored, None) or next(iter(groups.values()), [])
 

@@ -13,6 +13,7 @@ from obd.runs.importing import import_set, measure_run
 from obd.runs.manage import is_own
 from obd.runs.store import ACTIVE_STATES, Run
 from obd.ui import comparison, report, runtable, state, widgets
+from obd.ui.charts import Spec
 from obd.ui.comparison import Compared
 
 UPLOAD_MB = 4  # the largest set that can be made here takes 1.5 MB
@@ -136,6 +137,13 @@ def add(run: Run) -> None:
     """Put a run at the front of the comparison."""
     known = runtable.every_run()
     runtable.remember([run.id, *(key for key in runtable.chosen_keys(known) if key != run.id)])
+
+
+def picture(chart: Spec, name: str, alt: str, height: int) -> None:
+    """A chart whose own button saves it as a PNG on the background of the theme in use."""
+    theme = "dark" if st.context.theme.type == "dark" else "light"
+    chart["toolbox"]["feature"]["saveAsImage"]["backgroundColor"] = st.get_option(f"theme.{theme}.backgroundColor")
+    st.echarts_chart(chart, key=name, height=height, alt=alt)
 
 
 def save(name: str, header: Sequence[str], rows: Sequence[Sequence[object]], svg: str) -> None:

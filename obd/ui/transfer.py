@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import streamlit as st
 
-from obd.data.published import ARCHITECTURES, OPTIMIZERS, published_sizes
 from obd.runs.baselines import shipped_rows
+from obd.runs.published import ARCHITECTURES, OPTIMIZERS, published_sizes
 from obd.ui import overlays, state, takeaway
 from obd.ui.charts import Estimate
 from obd.ui.theme import style
@@ -57,12 +57,8 @@ def _heat_map(cells: dict[tuple[str, str], float]) -> None:
     sentence = generalisation_sentence(cells)
     st.markdown(sentence)
     named = {(_name(a), _name(o)): value for (a, o), value in cells.items()}
-    st.echarts_chart(
-        overlays.heat_map(named, [_name(a) for a in architectures], [_name(o) for o in optimizers]),
-        key="generalisation",
-        height=72 + 44 * len(architectures),
-        alt=sentence.replace("*", ""),
-    )
+    chart = overlays.heat_map(named, [_name(a) for a in architectures], [_name(o) for o in optimizers])
+    takeaway.picture(chart, "generalisation", sentence.replace("*", ""), 72 + 44 * len(architectures))
 
 
 def _paper_table(cells: dict[tuple[str, str], float]) -> None:
@@ -109,7 +105,7 @@ def sizes() -> None:
         ours = by_size(rows)
         text = sizes_sentence(ours)
     st.markdown(text)
-    st.echarts_chart(overlays.size_curve(ours, paper), key="sizes", height=320, alt=text)
+    takeaway.picture(overlays.size_curve(ours, paper), "sizes", text.replace("*", ""), 320)
     if rows:
         header = ("objective", "size", "seed", "return", "95 % low", "95 % high", "students")
         takeaway.save("sizes", header, [_flat(row, header[:3]) for row in rows], "")

@@ -13,7 +13,7 @@ from obd.runs.store import Run, list_groups
 from obd.ui import state
 from tests.pages.conftest import Open
 
-PAGES = ("home", "distill", "states", "rollouts")
+PAGES = ("home", "distill", "states", "rollouts", "compare")
 
 
 def words(at: AppTest) -> str:

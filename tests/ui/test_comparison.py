@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from obd.data.published import kind_of, published_returns, published_sizes
 from obd.runs.manage import write_label
+from obd.runs.published import kind_of, published_returns, published_sizes
 from obd.runs.showcase import showcase_runs
 from obd.runs.store import Run, create_run
 from obd.ui import comparison, overlays, report, transfer
@@ -37,7 +37,7 @@ def compared(*runs: Run) -> list[Compared]:
 
 def test_published_figures_are_found_by_robot_and_kind() -> None:
     assert published_returns("HalfCheetah-v5", "obd/halfcheetah/medium-replay-v0")["av_pbc"] == 35.9
-    assert published_returns("Walker2d-v4", "me/walker/medium_expert-v2")["av_pbc ensemble"] == 73.7
+    assert published_returns("Walker2d-v4", "me/walker/medium_expert-v2")["av_pbc_ensemble"] == 73.7
     assert published_returns("Hopper-v5", "mujoco/hopper/medium-v0")["dbc"] == 37.8
     assert published_returns("Pendulum-v1", "x/medium-v0") == published_returns("Hopper-v5", "x/simple-v0") == {}
     assert published_sizes("Walker2d-v5", "x/medium-replay-v0")[16] == 14.8
