@@ -64,13 +64,16 @@ def labels(views: Sequence[RunView]) -> list[str]:
     plain = [style(view.objective).label for view in views]
     names = []
     for view, name in zip(views, plain, strict=True):
-        alike = [other.run.config for other in views if other.objective == view.objective]
+        alike = [other for other in views if other.objective == view.objective]
         if len(alike) > 1:
             own = read_label(view.run).name
-            differing = differences(alike, ("objective",))
-            values = [f"{setting.lower()} {cells[alike.index(view.run.config)]}" for setting, cells in differing[:2]]
-            parts = [own] if own and own != "Showcase" else []
-            name = " · ".join([name, *(parts or values)])
+            if own and [read_label(other.run).name for other in alike].count(own) == 1:
+                parts = [own]
+            else:
+                differing = differences([other.run.config for other in alike], ("objective",))
+                index = next(i for i, other in enumerate(alike) if other is view)
+                parts = [f"{setting.lower()} {cells[index]}" for setting, cells in differing[:2]]
+            name = " · ".join([name, *parts])
         names.append(name)
     numbered = distinct({str(number): name for number, name in reversed(list(enumerate(names)))})
     return [numbered[str(number)] for number in range(len(names))]

@@ -13,7 +13,6 @@ from PIL import Image
 from obd.config import DistillConfig, options
 from obd.errors import ObdError
 from obd.insight.pose import supports_pose
-from obd.render.poses import poses_strip
 from obd.runs.manage import is_own, read_label
 from obd.runs.published import SOURCE
 from obd.runs.report import MAX_CLIP, Bar, Line, Media, Section, Table, bars_svg, html_report, lines_svg, round_ticks
@@ -132,6 +131,8 @@ def _changed(path: Path) -> float:
 
 def poses(one: Compared) -> Section | None:
     """A strip of distilled states as side views, evenly chosen by number."""
+    from obd.render.poses import poses_strip  # imports MuJoCo
+
     try:
         distilled = one.run.distilled()
         env_id = str(distilled.card.get("env_id", ""))

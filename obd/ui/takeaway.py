@@ -1,4 +1,7 @@
-"""Files that leave the tool and come back: downloads of a set, a student or a report, and the import."""
+"""Files that leave the tool and come back: downloads of a set, a student or a report, and the import.
+
+What needs torch or MuJoCo is imported where it is used: the table and the pictures do not wait for them.
+"""
 
 from __future__ import annotations
 
@@ -8,8 +11,6 @@ from functools import partial
 import streamlit as st
 
 from obd.errors import ObdError
-from obd.runs import export
-from obd.runs.importing import import_set, measure_run
 from obd.runs.manage import is_own
 from obd.runs.store import ACTIVE_STATES, Run
 from obd.ui import comparison, report, runtable, state, widgets
@@ -34,6 +35,8 @@ def files(compared: Sequence[Compared]) -> None:
     if not ready:
         st.info("None of the chosen runs has a distilled set yet; it comes with the first checkpoint.")
         return
+    from obd.runs import export
+
     st.subheader("One distilled set", anchor=False)
     imported = st.session_state.pop("imported", None)
     if imported in ready:
@@ -82,6 +85,8 @@ def measuring(one: Compared) -> None:
     run = one.run
     if not is_own(run) or one.view.state in ACTIVE_STATES or one.view.evaluation.get("students"):
         return
+    from obd.runs.importing import measure_run
+
     key = ("measure", str(run.path))
     if state.tasks().get(key) is not None:
         st.fragment(_measured, run_every=0.5)(key)
@@ -122,6 +127,8 @@ def importer() -> None:
     )
     if uploaded is None:
         return
+    from obd.runs.importing import import_set
+
     try:
         run = import_set(uploaded.name, uploaded.getvalue())
     except ObdError as error:
