@@ -20,6 +20,7 @@ NAMES = {
     "recipe": "own recipe",
     **{f"mlp{depth}": f"{depth} layers" for depth in range(2, 7)},
     "residual": "residual",
+    **{f"width{width}": f"{width} wide" for width in (64, 128, 512, 1024)},
     "sgd": "SGD",
     "sgdm": "SGD, momentum",
     "adam": "Adam",
@@ -29,6 +30,8 @@ ORDER = list(NAMES)
 EMPTY = (
     "Not measured yet. `python -m obd bench {name}` writes `assets/benchmarks/{name}.json`, and this picture appears."
 )
+
+PAPERS_OBJECTIVE = "av_pbc"  # of its figures beside ours
 
 Row = dict[str, Any]
 
@@ -107,6 +110,7 @@ def sizes() -> None:
     st.markdown(text)
     takeaway.picture(overlays.size_curve(ours, paper), "sizes", text.replace("*", ""), 320)
     if rows:
+        st.caption("Means over seeds; whiskers: the mean of the seeds' 95 % intervals over students.")
         header = ("objective", "size", "seed", "return", "95 % low", "95 % high", "students")
         takeaway.save("sizes", header, [_flat(row, header[:3]) for row in rows], "")
 
@@ -139,7 +143,8 @@ def sizes_sentence(ours: dict[str, list[Estimate]]) -> str:
 
 def _choice(rows: Sequence[Row], key: str) -> list[Row]:
     """The rows of one dataset and objective."""
-    kinds = list(dict.fromkeys((str(row["dataset"]), str(row["objective"])) for row in rows))
+    found = {(str(row["dataset"]), str(row["objective"])) for row in rows}
+    kinds = sorted(found, key=lambda kind: (kind[1] != PAPERS_OBJECTIVE, kind))
     kind = kinds[0]
     if len(kinds) > 1:
         kind = st.selectbox("Set", kinds, format_func=lambda k: f"{objective_label(k[1])} · {k[0]}", key=f"{key} set")
