@@ -48,8 +48,11 @@ OPTIMIZERS: dict[str, Callable[[list[dict[str, object]]], torch.optim.Optimizer]
 }
 
 
-def train_students(distilled: DistilledDataset, count: int, seed: int = 0) -> list[MLPPolicy]:
-    """``count`` students trained with the set's own recipe; the same seed gives the same students."""
+def train_students(distilled: DistilledDataset, count: int, seed: int = 0, first: int = 0) -> list[MLPPolicy]:
+    """``count`` students trained with the set's own recipe, from number ``first`` on.
+
+    The same seed and number give the same student.
+    """
     set_precision(distilled.card.get("settings", {}).get("precision", "auto"))
     shape = Shape(
         1,
@@ -65,7 +68,7 @@ def train_students(distilled: DistilledDataset, count: int, seed: int = 0) -> li
     actions = torch.from_numpy(distilled.actions)[None]
     rates = torch.tensor([distilled.recipe.step_sizes], dtype=torch.float32)
     students = []
-    for index in range(count):
+    for index in range(first, first + count):
         start = orthogonal_parameters(shape, generator(seed, index), distilled.recipe.output_gain)
         final = unroll.train(start, observations, actions, rates)
         students.append(_policy([(w[0], b[0, 0]) for w, b in final], distilled))

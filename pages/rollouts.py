@@ -1,73 +1,111 @@
-"""Rollouts: one student per distilled set beside random selection and the teacher, in one video."""
+"""Rollouts: students of every objective beside random selection and the teacher, tiled or racing on one track."""
 
 from __future__ import annotations
 
 import streamlit as st
 
-from obd.policy import Policy
-from obd.runs.store import Run
-from obd.ui import sentences, state, videos, widgets
+from obd.errors import ObdError
+from obd.runs.store import ACTIVE_STATES, Run
+from obd.teachers.teacher import Teacher
+from obd.ui import cast, player, sentences, state, videos, widgets
 from obd.ui.tasks import Task
-from obd.ui.theme import style, tag
+from obd.ui.theme import style
 
 
-def ask(group: str, runs: list[Run], seed: int, seconds: float) -> tuple[videos.Video | None, tuple[object, ...]]:
-    """The video, if it exists; otherwise the task that makes it has been started."""
-    path = videos.video_path(runs, seed, seconds)
-    key = ("video", str(path))
-    video = videos.existing(path)
-    if video is not None:
-        return video, key
-    config = runs[0].config
+def has_teacher(run: Run) -> bool:
+    try:
+        return bool(state.teacher(run.config.dataset, run.config.teacher))
+    except ObdError:
+        return False
 
-    def teacher() -> Policy:
-        return state.teacher(config.dataset, config.teacher).to_policy()
 
-    shelf = state.shelf()
+def choose(group: str, runs: list[Run], steps: dict[str, int | None]) -> videos.Request:
+    """The sidebar: who, how and how long.  Raises ObdError if that makes no video."""
+    members = cast.choices(runs, steps, has_teacher(runs[0]))
+    view = st.segmented_control(
+        "View", list(videos.VIEWS), format_func=videos.VIEWS.get, default="tiled", required=True, key="film",
+        persist_state="session", bind="query-params",
+    )  # fmt: skip
+    ids = st.pills(
+        "Who", list(members), selection_mode="multi", default=cast.usual(members), key=f"who {group}",
+        format_func=lambda name: f"{style(members[name].key).glyph} {members[name].label}", persist_state="session",
+        help="An ensemble acts with the mean action of ten students.",
+    )  # fmt: skip
+    students = st.multiselect(
+        "Student number", list(range(1, cast.STUDENTS + 1)), default=[1], key="student", persist_state="session",
+        bind="query-params", help="Students differ in their random start. Number 1 is shown, not the best one.",
+    )  # fmt: skip
+    left, right = st.columns(2)
+    seed = left.number_input(
+        "Start state", 0, 9999, 0, key="episode", persist_state="session", bind="query-params",
+        help="Seed of the episode; all policies share it.",
+    )  # fmt: skip
+    seconds = right.number_input(
+        "Seconds", 2, 50, videos.USUAL_SECONDS, key="length", persist_state="session", bind="query-params",
+        help="Real time; the returns are of whole episodes.",
+    )  # fmt: skip
+    return videos.Request(tuple(cast.select(members, ids, students)), str(view), int(seed), float(seconds))
+
+
+def ask(request: videos.Request) -> tuple[object, ...]:
+    """Start making the video, if that has not been asked for before; the task's key."""
+    path, config = request.path, request.members[0].run.config
+    shelf, crew, kept = state.shelf(), videos.crew(), videos.kept()
+
+    def teacher() -> Teacher:
+        return state.teacher(config.dataset, config.teacher)
 
     def work(task: Task) -> videos.Video:
-        dataset = shelf.get(config.dataset, task.part(0.0, 0.2), task.should_stop)
-        return videos.make(task, path, runs, dataset, teacher, seed=seed, seconds=seconds)
+        dataset = shelf.get(config.dataset, task.part(0.0, 0.02), task.should_stop)
+        return videos.make(task, request, path, dataset, teacher, crew, kept)
 
+    key = ("video", str(path))
     task = state.tasks().get(key)
     if task is not None and task.state == "done":  # but the file has been deleted since
         state.tasks().forget(key)
     state.tasks().start_once(key, work, "video")
-    return None, key
+    return key
 
 
-def waiting(key: tuple[object, ...]) -> None:
-    """The fragment shown while a video is being made."""
+def waiting(key: tuple[object, ...], request: videos.Request) -> None:
+    """The fragment shown while a video is being made: its newest picture and how far it is."""
+    task = state.tasks().get(key)
+    picture = videos.picture_address(task.preview if task else None)
+    player.show(player.waiting(str(key), picture, "The video while it is being drawn", request.size))
     widgets.poll(key, "Training students, playing their episodes and drawing them:")
 
 
-def show(video: videos.Video, seed: int) -> None:
-    """The video with its message, its scores in words and a download."""
-    st.markdown(sentences.rollouts_sentence(video.scores()))
-    st.video(
-        str(video.path),
-        loop=True,
-        autoplay=True,
-        muted=True,
-        alt="Side by side: " + ", ".join(f"{style(s.key).label} {s.score:.0f}" for s in video.shots),
-    )
-    for column, shot in zip(st.columns(len(video.shots)), video.shots, strict=True):
-        with column:
-            ending = f", fell after {shot.seconds:.1f} s" if shot.terminated else ""
-            st.markdown(f"{tag(shot.key)}<br>{shot.score:.1f}{ending}", unsafe_allow_html=True)
-    drawn = "drawn by MuJoCo" if video.renderer == "mujoco" else "schematic drawing, as OpenGL is not available"
-    st.caption(
-        f"The first student of each set (not the best one), start state {seed}; returns are of whole episodes; {drawn}."
-    )
-    st.sidebar.download_button(
-        "Download the video",
-        data=video.path.read_bytes,
-        file_name=video.path.name,
-        mime="video/mp4",
-        icon=":material/download:",
-        on_click="ignore",
-        width="stretch",
-    )
+def show(video: videos.Video, request: videos.Request) -> None:
+    """The player, what it says, and the files to take away."""
+    player.show(video.contract(player.media_url(video.path)))
+    made = [f"step {m.step:,} of {style(m.key).label}" for m in request.members if m.step is not None]
+    parts = [f"Start state {request.seed}", "returns are of whole episodes, 0 is random, 100 expert", video.renderer()]
+    st.caption("; ".join([*parts, *(["trained on " + ", ".join(dict.fromkeys(made))] if made else [])]) + ".")
+    with st.sidebar:
+        for column, (name, icon, data, mime) in zip(st.columns(3), videos.downloads(video), strict=True):
+            column.download_button(
+                name, data, f"{video.path.stem}.{name.lower()}", mime, icon=icon, on_click="ignore", width="stretch"
+            )
+
+
+def newer(group: str, runs: list[Run], shown: dict[str, int | None]) -> None:
+    """The fragment of a group that still runs: offers the snapshots made since."""
+    latest = cast.snapshots(runs)
+    if latest == shown:
+        st.caption("The runs go on; newer snapshots will be offered here.")
+    elif st.button("Show the newest snapshots", icon=":material/update:", key="newest", width="stretch"):
+        st.session_state[f"shown {group}"] = latest
+        st.rerun()
+
+
+def too_early(group: str, runs: list[Run]) -> None:
+    """The fragment of a group without any snapshot."""
+    if cast.snapshots(runs):
+        st.rerun()
+    active = any(run.status().get("state") in ACTIVE_STATES for run in runs)
+    text = "Its first snapshot comes as soon as it starts; the students appear here by themselves."
+    st.info(text if active else "This run ended before there was anything to train students on.")
+    st.page_link("pages/distill.py", label="Watch the run", icon=":material/filter_alt:", query_params={"group": group})
 
 
 def page() -> None:
@@ -77,25 +115,24 @@ def page() -> None:
         widgets.empty_state("Distil something first: a minute is enough, then its students walk here.")
         return
     group, runs = chosen
-    with st.sidebar:
-        seed = st.number_input(
-            "Start state", 0, 9999, 0, help="Seed of the episode; all policies share it.", key="episode"
-        )
-        seconds = st.slider(
-            "Seconds shown", 2, 50, 10, help="Real time; the returns are of whole episodes.", key="length"
-        )
-    ready = videos.distilled_runs(runs)
-    if not ready:
-        st.info("This run is not over yet; its students can be watched when it is finished or stopped.")
-        st.page_link(
-            "pages/distill.py", label="Watch the run", icon=":material/filter_alt:", query_params={"group": group}
-        )
+    active = any(run.status().get("state") in ACTIVE_STATES for run in runs)
+    latest = cast.snapshots(runs)
+    shown = st.session_state.setdefault(f"shown {group}", latest)  # what is on show does not change by itself
+    if not active or not set(latest) <= set(shown):
+        shown = st.session_state[f"shown {group}"] = latest
+    if not shown:
+        st.fragment(too_early, run_every=2.0 if active else None)(group, runs)
         return
-    video, key = ask(group, ready, int(seed), float(seconds))
-    if video is None:
-        st.fragment(waiting, run_every=0.5)(key)
+    with st.sidebar:
+        request = choose(group, runs, shown)
+        if active:
+            st.fragment(newer, run_every=2.0)(group, runs, shown)
+    video = videos.shipped(request) or videos.existing(request.path)
+    st.markdown(sentences.rollouts_sentence(video.shots, request.view) if video else sentences.FILMING)
+    if video is not None:
+        show(video, request)
     else:
-        show(video, int(seed))
+        st.fragment(waiting, run_every=0.4)(ask(request), request)
 
 
 with widgets.page("rollouts"):

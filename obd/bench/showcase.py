@@ -21,16 +21,16 @@ from obd.data.catalog import load_dataset
 from obd.engine.distill import Distiller
 from obd.errors import Cancelled
 from obd.events import ShouldStop
+from obd.render.crew import Crew
 from obd.runs.execute import GroupExecution
 from obd.runs.showcase import showcase_dir
 from obd.runs.store import Run, create_run
 from obd.teachers.teacher import load_teacher, shipped_teacher_path
-from obd.ui import videos
+from obd.ui import cast, videos
 from obd.ui.tasks import Task
 
 BUDGET = 180.0  # seconds of the whole machine for each of the three
 CALIBRATION_STEPS = 30
-VIDEO_SECONDS = 12.0
 PICTURE_WIDTH, PICTURE_EVERY, PICTURE_SECONDS = 640, 2, 6.0  # the animated picture of the README
 
 
@@ -70,19 +70,25 @@ def race(folder: Path, seed: int, steps: int, should_stop: ShouldStop, live: boo
 
 
 def publish(runs: list[Run], target: Path) -> None:
-    """Copy finished runs into ``target`` and film their students."""
+    """Copy finished runs into ``target`` and film their students, side by side and in a race."""
     dataset = load_dataset(runs[0].config.dataset)
     teacher = load_teacher(shipped_teacher_path(dataset.id))
-    folder = runs[0].path.parent
-    task = Task(lambda _task: None, "showcase")
-    video = videos.make(task, folder / "rollouts.mp4", runs, dataset, teacher.to_policy, seed=0, seconds=VIDEO_SECONDS)
+    members = cast.choices(runs, cast.snapshots(runs), teacher=True)
+    usual = tuple(cast.select(members, cast.usual(members), [1]))
+    task, shelf, made = Task(lambda _task: None, "showcase"), cast.Shelf(videos.KEPT_POLICIES), []
+    with Crew() as crew:
+        for view, name in videos.SHIPPED.items():
+            request = videos.Request(usual, view)
+            path = runs[0].path.parent / name
+            made.append(videos.make(task, request, path, dataset, lambda: teacher, crew, shelf))
     target.mkdir(parents=True, exist_ok=True)
     for finished in runs:
         shutil.rmtree(target / finished.id, ignore_errors=True)
         shutil.copytree(finished.path, target / finished.id, ignore=shutil.ignore_patterns("checkpoint.safetensors"))
-    for path in (video.path, video.path.with_suffix(".json")):
-        shutil.copy(path, target / path.name)
-    animate(video.path, target / "rollouts.webp")
+    for video in made:
+        for path in (video.path, video.path.with_suffix(".json")):
+            shutil.copy(path, target / path.name)
+    animate(made[0].path, target / "rollouts.webp")
 
 
 def animate(video: Path, picture: Path) -> None:

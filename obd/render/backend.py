@@ -48,6 +48,28 @@ def gl_backend() -> str | None:
         return backend
 
 
+def likely_backend() -> str | None:
+    """What :func:`gl_backend` remembers or, without asking, its first candidate: for a process that may crash."""
+    request = os.environ.get("OBD_RENDERER", "").strip().lower()
+    if request == SCHEMATIC:
+        return None
+    return _found[request] if request in _found else next(iter(candidates(request)), None)
+
+
+def proven() -> bool:
+    """Whether :func:`gl_backend` can answer without trying anything."""
+    request = os.environ.get("OBD_RENDERER", "").strip().lower()
+    return request == SCHEMATIC or request in _found
+
+
+def remember(backend: str | None) -> None:
+    """Take ``backend`` for what works here (None: nothing does), because it has just been tried."""
+    with _lock:
+        _found[os.environ.get("OBD_RENDERER", "").strip().lower()] = backend
+        if backend is not None:
+            os.environ["MUJOCO_GL"] = backend
+
+
 def candidates(request: str = "") -> tuple[str, ...]:
     """Backends worth a try, best first.  ``request`` is the value of ``OBD_RENDERER``."""
     chosen = os.environ.get("MUJOCO_GL", "").strip().lower()

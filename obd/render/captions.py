@@ -38,15 +38,35 @@ def shorten(text: str, width: float, face: Font) -> str:
     return text.rstrip() + "…"
 
 
-def caption_bar(width: int, height: int, title: str, colour: str, score: str) -> Image:
-    """``[height, width, 3]``: a coloured marker, the title and, on the right, the score."""
+def marker(
+    draw: ImageDraw.ImageDraw, centre: tuple[float, float], side: float, symbol: str, colour: str, back: Colour = BAR
+) -> None:
+    """A policy's symbol in its colour: rect, emptyRect, circle, emptyCircle, triangle or diamond, ``side`` high."""
+    fill, (x, y), half = parse_colour(colour), centre, side / 2
+    box = (x - half, y - half, x + half, y + half)
+    inner = (x - 0.45 * half, y - 0.45 * half, x + 0.45 * half, y + 0.45 * half)
+    if symbol.lower().endswith("circle"):
+        draw.ellipse(box, fill=fill)
+        if symbol.startswith("empty"):
+            draw.ellipse(inner, fill=back)
+    elif symbol == "triangle":
+        draw.polygon([(x, y - half), (x + half, y + half), (x - half, y + half)], fill=fill)
+    elif symbol == "diamond":
+        draw.polygon([(x, y - half), (x + half, y), (x, y + half), (x - half, y)], fill=fill)
+    else:
+        draw.rectangle(box, fill=fill)
+        if symbol.startswith("empty"):
+            draw.rectangle(inner, fill=back)
+
+
+def caption_bar(width: int, height: int, title: str, colour: str, score: str, symbol: str = "rect") -> Image:
+    """``[height, width, 3]``: the policy's symbol, its title and, on the right, the score."""
     bar = PillowImage.new("RGB", (width, height), BAR)
     draw = ImageDraw.Draw(bar)
     face = font(round(height * 0.52))
     gap = round(height * 0.3)
     side = round(height * 0.42)
-    top = (height - side) // 2
-    draw.rounded_rectangle((gap, top, gap + side, top + side), radius=side // 4, fill=parse_colour(colour))
+    marker(draw, (gap + side / 2, height / 2), side, symbol, colour)
     right = width - gap
     if score:
         score = shorten(score, 0.5 * width, face)

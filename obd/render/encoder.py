@@ -6,6 +6,7 @@ import errno
 import os
 import subprocess
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Self
@@ -33,10 +34,10 @@ class VideoWriter:
     browsers play: H.264, yuv420p, index at the front (``+faststart``).
     """
 
-    def __init__(self, path: Path, width: int, height: int, fps: float) -> None:
+    def __init__(self, path: Path, width: int, height: int, fps: float, threads: int = 0) -> None:
         if width % 2 or height % 2:
             raise ValueError("H.264 with yuv420p needs even sizes")
-        self.path, self.width, self.height, self.fps = path, width, height, fps
+        self.path, self.width, self.height, self.fps, self.threads = path, width, height, fps, threads
         self._process: subprocess.Popen[bytes] | None = None
         self._messages: IO[bytes] | None = None
         self._partial = path.with_name(f".{path.name}.{os.getpid()}.partial.mp4")
@@ -50,8 +51,10 @@ class VideoWriter:
                 [
                     *(program, "-y", "-v", "error", "-nostdin"),
                     *("-f", "rawvideo", "-pix_fmt", "rgb24", "-s", f"{self.width}x{self.height}"),
-                    *("-r", f"{self.fps:g}", "-i", "pipe:0"),
+                    *("-r", f"{self.fps:.6g}", "-i", "pipe:0"),
                     *("-an", "-c:v", "libx264", "-preset", "veryfast", "-crf", "22", "-pix_fmt", "yuv420p"),
+                    # No B-frames, so that parts join without a gap; a key frame per second, so that seeking is quick.
+                    *("-bf", "0", "-g", f"{max(1, round(self.fps))}", "-threads", f"{self.threads}"),
                     *("-movflags", "+faststart", str(self._partial)),
                 ],
                 stdin=subprocess.PIPE,
@@ -110,3 +113,45 @@ class VideoWriter:
         lines = messages.splitlines()
         reason = (lines[-1] if lines else "") or (str(error) if error is not None else "ffmpeg failed")
         return ObdError(f"The video {self.path.name} could not be written: {reason}")
+
+
+def join(parts: Sequence[Path], path: Path) -> None:
+    """Put videos of the same kind one after another into ``path``; the parts are deleted.
+
+    Raises ObdError if ffmpeg cannot, or the disk is full.
+    """
+    listing = path.with_name(f".{path.name}.{os.getpid()}.txt")
+    joined = path.with_name(f".{path.name}.{os.getpid()}.joined.mp4")
+    try:
+        listing.write_text("".join(f"file '{part.name}'\n" for part in parts), encoding="utf-8")
+        command = ["-f", "concat", "-safe", "0", "-i", str(listing), "-c", "copy", "-movflags", "+faststart"]
+        _ffmpeg([*command, str(joined)], path)
+        os.replace(joined, path)
+    except OSError as error:
+        raise ObdError(f"The video {path.name} could not be written: {error.strerror or error}") from error
+    finally:
+        for leftover in (listing, joined, *parts):
+            leftover.unlink(missing_ok=True)
+
+
+def as_gif(path: Path, width: int = 640, fps: float = 12.5) -> bytes:
+    """The video as an animated GIF, at most ``width`` pixels wide.  Raises ObdError if ffmpeg cannot."""
+    with tempfile.TemporaryDirectory() as folder:
+        target = Path(folder) / "video.gif"
+        steps = f"fps={fps:g},scale='min({width},iw)':-2:flags=lanczos,split[a][b];[a]palettegen=96[p];[b][p]paletteuse"
+        _ffmpeg(["-i", str(path), "-filter_complex", steps, str(target)], target)
+        return target.read_bytes()
+
+
+def _ffmpeg(arguments: list[str], path: Path) -> None:
+    finished = subprocess.run(
+        [find_ffmpeg(), "-y", "-v", "error", "-nostdin", *arguments],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0),
+        check=False,
+    )
+    if finished.returncode != 0:
+        lines = finished.stderr.decode(errors="replace").strip().splitlines()
+        raise ObdError(f"The video {path.name} could not be written: {lines[-1] if lines else 'ffmpeg failed'}")

@@ -20,9 +20,11 @@ from numpy.typing import NDArray
 from obd.render.scene import (
     ACCENT,
     FIELD_OF_VIEW,
+    FLAT_ELEVATION,
     GROUND_DARK,
     GROUND_LIGHT,
     GROUND_SHARE,
+    Colour,
     Image,
     load_scene,
     parse_colour,
@@ -31,7 +33,6 @@ from obd.render.scene import (
 )
 
 BLACK = 1.0  # standard deviation of a frame's pixels below which it counts as empty
-ELEVATION = -7.0  # degrees
 
 PROBE_MODEL = """<mujoco><worldbody><light pos="0 0 3"/><geom type="sphere" size=".3"/></worldbody></mujoco>"""
 
@@ -40,35 +41,21 @@ class BlackFrameError(RuntimeError):
     """OpenGL returned an empty frame: the renderer is used in another thread than it was made in, or is broken."""
 
 
-class MujocoRenderer:
-    """Draws poses of one environment with OpenGL.
+class Canvas:
+    """An OpenGL picture of one model, with the costly effects off.
 
     A context manager; enter it, use it and leave it in the same thread: elsewhere OpenGL returns black frames.
     """
 
-    kind = "mujoco"
-
-    def __init__(self, env_id: str, width: int, height: int) -> None:
-        self.scene = load_scene(env_id)
-        self.width, self.height = width, height
-        model = self.scene.model
+    def __init__(self, model: Any, width: int, height: int, field_of_view: float = FIELD_OF_VIEW) -> None:
+        self.model, self.width, self.height = model, width, height
         model.vis.quality.offsamples = 0  # multisampling costs most of the time on a processor
         model.vis.quality.numslices, model.vis.quality.numstacks, model.vis.quality.numquads = 16, 10, 1
         model.vis.global_.offwidth, model.vis.global_.offheight = width, height
-        model.vis.global_.fovy = FIELD_OF_VIEW
+        model.vis.global_.fovy = field_of_view
         model.vis.headlight.ambient[:] = 0.45
         model.vis.headlight.diffuse[:] = 0.45
         model.vis.headlight.specular[:] = 0.1
-        _paint_floor(model)
-        for part in self.scene.parts:
-            if part.far:  # both legs of a planar robot lie in one plane and would flicker through each other
-                model.geom_sameframe[part.geom] = 0  # or MuJoCo would ignore the offset
-                model.geom_pos[part.geom, 1] += 1.6 * model.geom_size[part.geom, 0]
-        self._data: Any = mujoco.MjData(model)
-        self._accent = ""
-        joint_type = int(model.jnt_type[0])
-        slides_along_x = joint_type == int(mujoco.mjtJoint.mjJNT_SLIDE) and abs(model.jnt_axis[0, 0]) == 1
-        self._root_moves_along_x = slides_along_x or joint_type == int(mujoco.mjtJoint.mjJNT_FREE)
         self._gl: Any = None
         self._context: Any = None
         self._scene: Any = None
@@ -79,9 +66,9 @@ class MujocoRenderer:
         try:
             self._gl = open_context(self.width, self.height)
             self._gl.make_current()
-            self._context = mujoco.MjrContext(self.scene.model, mujoco.mjtFontScale.mjFONTSCALE_100.value)
+            self._context = mujoco.MjrContext(self.model, mujoco.mjtFontScale.mjFONTSCALE_100.value)
             mujoco.mjr_setBuffer(mujoco.mjtFramebuffer.mjFB_OFFSCREEN.value, self._context)
-            self._scene = mujoco.MjvScene(self.scene.model, maxgeom=200)
+            self._scene = mujoco.MjvScene(self.model, maxgeom=max(200, self.model.ngeom + 20))
             for flag in ("SHADOW", "REFLECTION", "SKYBOX", "FOG", "HAZE"):
                 self._scene.flags[getattr(mujoco.mjtRndFlag, f"mjRND_{flag}")] = 0
         except BaseException:
@@ -102,6 +89,57 @@ class MujocoRenderer:
             self._gl.free()
         self._context = self._gl = self._scene = None
 
+    def draw(self, data: Any, camera: Any) -> Image:
+        """``[height, width, 3]`` uint8 of the positions in ``data``.  Raises BlackFrameError if nothing was drawn."""
+        if self._context is None:
+            raise BlackFrameError("The renderer is closed; use it inside its with block.")
+        mujoco.mj_kinematics(self.model, data)
+        mujoco.mj_camlight(self.model, data)
+        everything = mujoco.mjtCatBit.mjCAT_ALL.value
+        mujoco.mjv_updateScene(self.model, data, mujoco.MjvOption(), None, camera, everything, self._scene)
+        frame = np.empty((self.height, self.width, 3), dtype=np.uint8)
+        rectangle = mujoco.MjrRect(0, 0, self.width, self.height)
+        self._gl.make_current()
+        mujoco.mjr_render(rectangle, self._scene, self._context)
+        mujoco.mjr_readPixels(frame, None, rectangle, self._context)
+        if float(frame[::4, ::4].std()) <= BLACK:
+            raise BlackFrameError("OpenGL returned an empty frame.")
+        frame = np.ascontiguousarray(frame[::-1])
+        # Our sky costs a third of a millisecond, MuJoCo's skybox eight.  No lit surface is exactly black.
+        above = frame[: self.height // 2]
+        empty = (above[:, :, 0] | above[:, :, 1] | above[:, :, 2]) == 0
+        np.copyto(above, self._sky[: len(above)], where=empty[:, :, None])
+        return frame
+
+
+class MujocoRenderer:
+    """Draws poses of one environment with OpenGL.  A context manager, to be used in one thread; see :class:`Canvas`."""
+
+    kind = "mujoco"
+
+    def __init__(self, env_id: str, width: int, height: int) -> None:
+        self.scene = load_scene(env_id)
+        self.width, self.height = width, height
+        model = self.scene.model
+        paint_floor(model)
+        for part in self.scene.parts:
+            if part.far:  # both legs of a planar robot lie in one plane and would flicker through each other
+                model.geom_sameframe[part.geom] = 0  # or MuJoCo would ignore the offset
+                model.geom_pos[part.geom, 1] += 1.6 * model.geom_size[part.geom, 0]
+        self._canvas = Canvas(model, width, height)
+        self._data: Any = mujoco.MjData(model)
+        self._accent = ""
+
+    def __enter__(self) -> Self:
+        """Make the OpenGL context.  Raises whatever the driver raises."""
+        self._canvas.__enter__()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._canvas.close()
+
     def render(
         self, qpos: NDArray[np.float64], qvel: NDArray[np.float64] | None = None, *, accent: str | None = None
     ) -> Image:
@@ -118,58 +156,39 @@ class MujocoRenderer:
         Raises:
             BlackFrameError: nothing was drawn.
         """
-        if self._context is None:
-            raise BlackFrameError("The renderer is closed; use it inside its with block.")
-        self._paint_robot(accent or ACCENT)
+        if (accent or ACCENT) != self._accent:
+            self._accent = accent or ACCENT
+            for part in self.scene.parts:
+                paint_geom(self.scene.model, part.geom, part_colour(parse_colour(self._accent), part))
         self._data.qpos[:] = qpos
-        if self._root_moves_along_x:
+        for address in self.scene.travel:
             # The floor ends after 20 to 40 metres but repeats every metre: stay near its middle.
-            self._data.qpos[0] %= 1.0
+            self._data.qpos[address] %= 1.0
         mujoco.mj_kinematics(self.scene.model, self._data)
-        mujoco.mj_camlight(self.scene.model, self._data)
-        mujoco.mjv_updateScene(
-            self.scene.model,
-            self._data,
-            mujoco.MjvOption(),
-            None,
-            self._camera(),
-            mujoco.mjtCatBit.mjCAT_ALL.value,
-            self._scene,
-        )
-        frame = np.empty((self.height, self.width, 3), dtype=np.uint8)
-        rectangle = mujoco.MjrRect(0, 0, self.width, self.height)
-        self._gl.make_current()
-        mujoco.mjr_render(rectangle, self._scene, self._context)
-        mujoco.mjr_readPixels(frame, None, rectangle, self._context)
-        if float(frame[::4, ::4].std()) <= BLACK:
-            raise BlackFrameError("OpenGL returned an empty frame.")
-        frame = np.ascontiguousarray(frame[::-1])
-        # Our sky costs a third of a millisecond, MuJoCo's skybox eight.  No lit surface is exactly black.
-        above = frame[: self.height // 2]
-        empty = (above[:, :, 0] | above[:, :, 1] | above[:, :, 2]) == 0
-        np.copyto(above, self._sky[: len(above)], where=empty[:, :, None])
-        return frame
+        return self._canvas.draw(self._data, self._camera())
 
     def _camera(self) -> Any:
         view = self.scene.height_in_metres(self.width, self.height)
-        camera = mujoco.MjvCamera()
-        camera.type = mujoco.mjtCamera.mjCAMERA_FREE
         x, y = self._data.xpos[self.scene.root, :2]
         # The height is fixed: a robot that falls moves in the picture, the ground does not.
-        camera.lookat[:] = (x, y, view * (0.5 - GROUND_SHARE))
-        camera.distance = view / 2 / math.tan(math.radians(FIELD_OF_VIEW / 2))
-        camera.azimuth, camera.elevation = 90.0, ELEVATION
-        return camera
+        z = view * (0.5 - GROUND_SHARE) if self.scene.elevation > FLAT_ELEVATION else 0.0
+        return free_camera((x, y, z), view, self.scene.elevation, FIELD_OF_VIEW)
 
-    def _paint_robot(self, accent: str) -> None:
-        if accent == self._accent:
-            return
-        colour = parse_colour(accent)
-        for part in self.scene.parts:
-            self.scene.model.geom_matid[part.geom] = -1
-            rgb = np.array(part_colour(colour, part)) / 255
-            self.scene.model.geom_rgba[part.geom] = (*rgb, 1.0)
-        self._accent = accent
+
+def free_camera(lookat: tuple[float, float, float], view_height: float, elevation: float, fov: float) -> Any:
+    """A camera that looks along +y from the side, ``view_height`` metres high at ``lookat``."""
+    camera = mujoco.MjvCamera()
+    camera.type = mujoco.mjtCamera.mjCAMERA_FREE
+    camera.lookat[:] = lookat
+    camera.distance = view_height / 2 / math.tan(math.radians(fov / 2))
+    camera.azimuth, camera.elevation = 90.0, elevation
+    return camera
+
+
+def paint_geom(model: Any, geom: int, colour: Colour) -> None:
+    """A plain opaque colour instead of the geom's material."""
+    model.geom_matid[geom] = -1
+    model.geom_rgba[geom] = (*(np.array(colour) / 255), 1.0)
 
 
 def open_context(width: int, height: int) -> Any:
@@ -206,7 +225,7 @@ def probe(size: int = 64) -> float:
         context.free()
 
 
-def _paint_floor(model: Any) -> None:
+def paint_floor(model: Any) -> None:
     """Give the checkered floor the schematic's colours; black squares would also pass for empty background."""
     role = int(mujoco.mjtTextureRole.mjTEXROLE_RGB)
     for geom in np.flatnonzero(model.geom_type == mujoco.mjtGeom.mjGEOM_PLANE):

@@ -41,6 +41,7 @@ class Renderer:
         self._stack = ExitStack()
         self._wants_mujoco = not schematic
         self.kind = "schematic"
+        self.used: set[Kind] = set()  # what drew the pictures handed out so far
 
     def __enter__(self) -> Self:
         if self._wants_mujoco and gl_backend() is not None:
@@ -60,14 +61,17 @@ class Renderer:
 
     def render(self, qpos: Any, qvel: Any = None, *, accent: str | None = None) -> Image:
         """``[height, width, 3]`` uint8 picture of one state; ``accent`` (``#rrggbb``) colours the robot."""
-        if self.kind == "mujoco":
-            try:
-                return self._drawer.render(qpos, qvel, accent=accent)
-            except ObdError:
+        try:
+            picture = self._drawer.render(qpos, qvel, accent=accent)
+        except ObdError:
+            raise
+        except Exception:  # an empty frame, another thread, a driver that gave up
+            if self.kind == "schematic":
                 raise
-            except Exception:  # an empty frame, another thread, a driver that gave up
-                self._drawer, self.kind = self._schematic, "schematic"
-        return self._drawer.render(qpos, qvel, accent=accent)
+            self._drawer, self.kind = self._schematic, "schematic"
+            picture = self._drawer.render(qpos, qvel, accent=accent)
+        self.used.add(self.kind)
+        return picture
 
 
 def make_renderer(env_id: str, width: int, height: int, *, schematic: bool = False) -> Renderer:

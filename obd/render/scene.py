@@ -25,6 +25,8 @@ INK: Colour = (52, 60, 72)
 
 GROUND_SHARE = 0.20  # of the picture's height lies below the ground line
 FIELD_OF_VIEW = 30.0  # degrees, vertical; narrow, so that the perspective stays mild
+# Degrees below the horizon from which a robot is seen: planar ones from the side, those that spread from above.
+SIDE_ELEVATION, WIDE_ELEVATION, FLAT_ELEVATION = -7.0, -25.0, -65.0
 
 
 @dataclass(frozen=True)
@@ -44,12 +46,18 @@ class Scene:
         root: body that the camera follows.
         parts: the robot's geoms, in drawing order (far first).
         view_height: height of the picture in metres at the robot's distance, for a picture of aspect 4:3.
+        elevation: of the camera, in degrees.
+        size: length, width and height of the robot in metres as it starts.
+        travel: indices into qpos of the root's horizontal position: x, or x and y.
     """
 
     model: Any
     root: int
     parts: tuple[Part, ...]
     view_height: float
+    elevation: float
+    size: tuple[float, float, float]
+    travel: tuple[int, ...]
 
     def height_in_metres(self, width: int, height: int) -> float:
         """The view's height for a picture of ``width`` x ``height`` pixels; narrow pictures zoom out."""
@@ -67,28 +75,82 @@ def load_scene(env_id: str) -> Scene:
     parts = sorted(
         (_part(model, data, geom) for geom in moving), key=lambda part: (not part.far, -part.level, part.geom)
     )
-    reach = np.array([max(model.geom_size[geom].max(), model.geom_rbound[geom]) for geom in moving])
-    x, z = data.geom_xpos[moving, 0], data.geom_xpos[moving, 2]
-    robot_width = (x + reach).max() - (x - reach).min()
-    robot_height = (z + reach).max() - min(0.0, (z - reach).min())
-    view_height = max(1.35 * robot_height, 1.3 * robot_width * 3 / 4)
-    return Scene(model, int(model.geom_bodyid[moving[0]]), tuple(parts), float(view_height))
+    low, high = _bounds(model, data, moving)
+    length, width = float(high[0] - low[0]), float(high[1] - low[1])
+    robot_height = float(high[2] - min(0.0, low[2]))
+    view_height, elevation = max(1.45 * robot_height, 1.55 * length * 3 / 4), SIDE_ELEVATION
+    if robot_height < 0.4 * max(length, width):  # it lies flat (Swimmer, Reacher): seen from above
+        view_height, elevation = max(1.4 * length * 3 / 4, 1.6 * width), FLAT_ELEVATION
+    elif width > 0.6 * length:  # it spreads sideways (Ant)
+        elevation = WIDE_ELEVATION
+    root = int(model.geom_bodyid[moving[0]])
+    size = (length, width, float(high[2] - low[2]))
+    return Scene(model, root, tuple(parts), float(view_height), elevation, size, _travel(model))
+
+
+def _bounds(model: Any, data: Any, geoms: list[int]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Lowest and highest corner, ``[3]`` each, of the boxes around the geoms."""
+    corners = []
+    for geom in geoms:
+        centre, half = model.geom_aabb[geom, :3], model.geom_aabb[geom, 3:]
+        axes = data.geom_xmat[geom].reshape(3, 3)
+        middle, reach = data.geom_xpos[geom] + axes @ centre, np.abs(axes) @ half
+        corners += [middle - reach, middle + reach]
+    return np.min(corners, axis=0), np.max(corners, axis=0)
+
+
+def _travel(model: Any) -> tuple[int, ...]:
+    """Where qpos holds the root's x and, if it can move sideways, its y."""
+    if int(model.jnt_type[0]) == int(mujoco.mjtJoint.mjJNT_FREE):
+        return (0, 1)
+    found = []
+    for axis in (0, 1):
+        for joint in range(model.njnt):
+            slides = int(model.jnt_type[joint]) == int(mujoco.mjtJoint.mjJNT_SLIDE)
+            if slides and model.jnt_axis[joint, axis] == 1 and model.jnt_bodyid[joint] == model.jnt_bodyid[0]:
+                found.append(int(model.jnt_qposadr[joint]))
+    return tuple(found)
 
 
 def load_model(env_id: str) -> Any:
     """The ``mujoco.MjModel`` of a Gymnasium environment.  Raises ObdError if it has none or does not exist."""
+    model = _attribute(env_id, "model")
+    if not isinstance(model, mujoco.MjModel):
+        raise ObdError(f"{env_id} is not a MuJoCo environment, so its states cannot be drawn.")
+    return model
+
+
+def load_spec(env_id: str) -> Any:
+    """A fresh ``mujoco.MjSpec`` of the environment's XML file, to be put together with others.
+
+    Raises ObdError if it has none.
+    """
+    path = _attribute(env_id, "fullpath")
+    if not isinstance(path, str):
+        raise ObdError(f"{env_id} is not a MuJoCo environment, so its states cannot be drawn.")
+    return mujoco.MjSpec.from_file(path)
+
+
+def action_names(env_id: str, count: int) -> list[str]:
+    """What each of ``count`` actions moves: the joints' names, or numbers where the environment has none."""
+    try:
+        model = load_model(env_id)
+    except ObdError:
+        return [f"action {number + 1}" for number in range(count)]
+    joints = [mujoco.mj_id2name(model, mujoco.mjtObj.mjOBJ_JOINT, int(j)) for j in model.actuator_trnid[:count, 0]]
+    return [(name or f"action {n + 1}").removesuffix("_joint").replace("_", " ") for n, name in enumerate(joints)]
+
+
+def _attribute(env_id: str, name: str) -> Any:
     quiet_mujoco()
     try:
         env = gymnasium.make(env_id, disable_env_checker=True)
     except (gymnasium.error.Error, ImportError) as error:
         raise ObdError(f"The environment {env_id} cannot be opened: {error}") from error
     try:
-        model = getattr(env.unwrapped, "model", None)
+        return getattr(env.unwrapped, name, None)
     finally:
         env.close()
-    if not isinstance(model, mujoco.MjModel):
-        raise ObdError(f"{env_id} is not a MuJoCo environment, so its states cannot be drawn.")
-    return model
 
 
 def parse_colour(text: str) -> Colour:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from types import TracebackType
 from typing import Any, Self
 
@@ -37,11 +38,12 @@ class SchematicRenderer:
 
     kind = "schematic"
 
-    def __init__(self, env_id: str, width: int, height: int) -> None:
+    def __init__(self, env_id: str, width: int, height: int, view_height: float | None = None) -> None:
         self.scene = load_scene(env_id)
         self.width, self.height = width, height
         self._data: Any = mujoco.MjData(self.scene.model)
-        self._scale = SUPERSAMPLING * height / self.scene.height_in_metres(width, height)  # pixels per metre
+        view_height = view_height or self.scene.height_in_metres(width, height)
+        self._scale = SUPERSAMPLING * height / view_height  # pixels per metre
         self._size = (SUPERSAMPLING * width, SUPERSAMPLING * height)
         self._ground = round(self._size[1] * (1 - GROUND_SHARE))
         backdrop = np.broadcast_to(sky(self._size[1], self._ground), (self._size[1], self._size[0], 3))
@@ -69,17 +71,64 @@ class SchematicRenderer:
         Returns:
             ``[height, width, 3]`` uint8.
         """
-        self._data.qpos[:] = qpos
-        mujoco.mj_kinematics(self.scene.model, self._data)
+        mujoco_positions(self.scene.model, self._data, qpos)
         centre = float(self._data.xpos[self.scene.root, 0])
         picture = self._backdrop.copy()
         draw = ImageDraw.Draw(picture)
         self._draw_ground(draw, centre)
-        colour = parse_colour(accent or ACCENT)
+        self._draw_robot(draw, centre, accent or ACCENT)
+        return np.asarray(picture.reduce(SUPERSAMPLING))
+
+    def race(
+        self,
+        positions: Sequence[NDArray[np.float64]],
+        accents: Sequence[str],
+        lanes: Sequence[str],
+        centre: float,
+        rise: float,
+    ) -> tuple[Image, list[tuple[float, float]]]:
+        """Several robots on parallel lanes.
+
+        Args:
+            positions: ``[nq]`` of each robot, the farthest lane first.
+            accents, lanes: the colours of robots and lanes, ``#rrggbb``.
+            centre: x of the picture's middle, in metres.
+            rise: pixels from one lane's ground to the next one's.
+
+        Returns:
+            The picture ``[height, width, 3]`` and the pixel (x, y) at which each robot's ground is.
+        """
+        picture = self._backdrop.copy()
+        draw = ImageDraw.Draw(picture)
+        lowest, feet = self._ground, []
+        for lane, (qpos, accent, stripe) in enumerate(zip(positions, accents, lanes, strict=True)):
+            self._ground = round(lowest - SUPERSAMPLING * rise * (len(positions) - 1 - lane))
+            self._draw_lane(draw, centre, mix(GROUND_LIGHT, parse_colour(stripe), 0.16))
+            mujoco_positions(self.scene.model, self._data, qpos)
+            self._draw_robot(draw, centre, accent)
+            x, y = self._pixel(self._data.xpos[self.scene.root] * (1, 1, 0), centre)
+            feet.append((x / SUPERSAMPLING, y / SUPERSAMPLING))
+        self._ground = lowest
+        return np.asarray(picture.reduce(SUPERSAMPLING)), feet
+
+    def _draw_robot(self, draw: ImageDraw.ImageDraw, centre: float, accent: str) -> None:
         self._draw_shadows(draw, centre)
         for part in self.scene.parts:
-            self._draw_part(draw, part, centre, part_colour(colour, part))
-        return np.asarray(picture.reduce(SUPERSAMPLING))
+            self._draw_part(draw, part, centre, part_colour(parse_colour(accent), part))
+
+    def _draw_lane(self, draw: ImageDraw.ImageDraw, centre: float, fill: Colour) -> None:
+        """The lane's ground down to the picture's edge, with a mark per metre."""
+        width, bottom = self._size
+        draw.rectangle((0, self._ground, width, bottom), fill=fill)
+        draw.line((0, self._ground, width, self._ground), fill=mix(fill, INK, 0.35), width=SUPERSAMPLING)
+        half_view = width / 2 / self._scale
+        for metre in range(math.floor(centre - half_view), math.ceil(centre + half_view) + 1):
+            x = width / 2 + (metre - centre) * self._scale
+            length = (14 if metre % 5 == 0 else 6) * SUPERSAMPLING
+            draw.line((x, self._ground, x, self._ground + length), fill=mix(fill, INK, 0.5), width=SUPERSAMPLING)
+            if metre % 5 == 0:
+                place = (x + 3 * SUPERSAMPLING, self._ground + 2 * SUPERSAMPLING)
+                draw.text(place, f"{metre} m", fill=mix(fill, INK, 0.7), font=self._font, anchor="lt")
 
     def _pixel(self, point: NDArray[np.float64], centre: float) -> tuple[float, float]:
         return self._size[0] / 2 + (point[0] - centre) * self._scale, self._ground - point[2] * self._scale
@@ -131,6 +180,12 @@ class SchematicRenderer:
         rim = min(max(1.5 * SUPERSAMPLING, 0.006 * self._scale), 0.4 * radius)  # thumbnails have thin limbs
         _capsule(draw, start, end, radius, outline)
         _capsule(draw, start, end, radius - rim, colour)
+
+
+def mujoco_positions(model: Any, data: Any, qpos: NDArray[np.float64]) -> None:
+    """Put the bodies where ``qpos`` says."""
+    data.qpos[:] = qpos
+    mujoco.mj_kinematics(model, data)
 
 
 def _capsule(

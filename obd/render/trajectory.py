@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -104,24 +104,25 @@ def record(
         env.close()
 
 
-def record_many(
-    env_id: str,
-    policies: Sequence[Policy],
-    seed: int,
-    max_steps: int | None = None,
-    should_stop: Callable[[], bool] | None = None,
-    on_progress: Callable[[float], None] | None = None,
-) -> list[Trajectory]:
-    """One episode per policy, all from the same start state.  See :func:`record`."""
-    trajectories = []
-    for done, policy in enumerate(policies):
-
-        def report(fraction: float, done: int = done) -> None:
-            if on_progress is not None:
-                on_progress((done + fraction) / len(policies))
-
-        trajectories.append(record(env_id, policy, seed, max_steps, should_stop, report))
-    return trajectories
+def opening(env_id: str, seed: int, action_dim: int) -> Trajectory:
+    """The start state alone, an episode of no steps: what a video begins with, whoever plays.  ObdError as above."""
+    env = _make(env_id)
+    try:
+        observation, _ = env.reset(seed=seed)
+        states = _has_states(env)
+        data: Any = env.unwrapped.data if states else None  # type: ignore[attr-defined]
+        return Trajectory(
+            env_id=env_id,
+            qpos=data.qpos.copy()[None] if states else np.empty((1, 0)),
+            qvel=data.qvel.copy()[None] if states else np.empty((1, 0)),
+            observations=np.asarray(observation, dtype=np.float32).reshape(1, -1),
+            actions=np.empty((0, action_dim), np.float32),
+            rewards=np.empty(0),
+            frames_per_second=float(env.metadata.get("render_fps") or 30),
+            terminated=False,
+        )
+    finally:
+        env.close()
 
 
 def _make(env_id: str) -> gymnasium.Env[Any, Any]:

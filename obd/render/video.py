@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Protocol, Self
 
 import numpy as np
 from PIL import Image as PillowImage
@@ -19,86 +20,166 @@ from obd.render.scene import Image, parse_colour
 from obd.render.trajectory import Trajectory
 
 COLUMNS = 3
+PANEL_SIZE = (320, 240)
 GAP = 4  # pixels between panels
+MOST_FPS = 30.0
 HOLD_SECONDS = 1.0  # the last picture stays this long: a fall at the end would not be seen
 
 
 @dataclass(frozen=True)
 class Panel:
-    """One policy's place in a video: ``colour`` is ``#rrggbb``, ``score_text`` stands on the right of the caption."""
+    """One policy's place in a video.
+
+    ``colour`` is ``#rrggbb``, ``symbol`` a name of :func:`obd.render.captions.marker`; ``score_text`` stands on the
+    right of the caption.
+    """
 
     title: str
     colour: str
     trajectory: Trajectory
     score_text: str = ""
+    symbol: str = "rect"
 
 
-def tile_video(
+class Film(Protocol):
+    """A video that can be painted frame by frame, in any order.  A context manager; to be used in one thread.
+
+    ``size`` is (width, height) in pixels, both even; ``fps`` its frames per second, ``frames`` their number and
+    ``drawn_by`` what drew those painted so far: "mujoco", "schematic" or "environment".
+    """
+
+    @property
+    def size(self) -> tuple[int, int]: ...
+
+    @property
+    def drawn_by(self) -> set[str]: ...
+
+    fps: float
+    frames: int
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(self, *reason: Any) -> None: ...
+
+    def paint(self, frame: int) -> Image: ...
+
+
+def shoot(
     path: str | Path,
-    panels: Sequence[Panel],
+    film: Film,
+    part: tuple[int, int] | None = None,
     *,
-    width_per_panel: int = 320,
-    height: int = 240,
-    seconds: float | None = None,
-    fps: float = 25,
-    schematic: bool = False,
-    on_progress: Callable[[float], None] | None = None,
+    threads: int = 0,
+    on_frame: Callable[[int, Image], None] | None = None,
     should_stop: Callable[[], bool] | None = None,
 ) -> Path:
-    """Write one H.264 MP4 with all panels in real time, up to three in a row.
-
-    An episode that ends before the others freezes, dimmed, with a note when it ended.
+    """Write a film as one H.264 MP4.
 
     Args:
         path: of the file; it appears when it is complete.
-        panels: at least one.
-        width_per_panel, height: of each picture in pixels, without the caption bar.
-        seconds: show only the first seconds of the episodes.
-        fps: at most this many frames per second; fewer if the episodes have fewer steps per second.
-        schematic: draw schematically even if OpenGL works.
-        on_progress: told the fraction done, after every frame.
+        film: entered and left here.
+        part: first frame and the one after the last; default: all.
+        threads: of the encoder; 0 is its own choice.
+        on_frame: told every frame's number and picture.
         should_stop: asked before every frame.
 
     Returns:
         ``path``.
 
     Raises:
-        ObdError: no panels, an environment that cannot be drawn, ffmpeg missing, or a full disk.
+        ObdError: an environment that cannot be drawn, ffmpeg missing, or a full disk.
         Cancelled: ``should_stop()`` returned true; no file is left behind.
     """
-    if not panels:
+    path = Path(path)
+    first, end = part or (0, film.frames)
+    with film, VideoWriter(path, *film.size, film.fps, threads) as writer:
+        for frame in range(first, end):
+            if should_stop is not None and should_stop():
+                raise Cancelled
+            picture = film.paint(frame)
+            writer.write(picture)
+            if on_frame is not None:
+                on_frame(frame, picture)
+    return path
+
+
+def even_rate(steps_per_second: float, limit: float = MOST_FPS) -> float:
+    """The highest rate up to ``limit`` at which every frame shows one more whole number of steps."""
+    return steps_per_second / max(1, math.ceil(steps_per_second / limit - 1e-9))
+
+
+def timing(trajectories: Sequence[Trajectory], seconds: float | None) -> tuple[float, int]:
+    """Frames per second and number of frames that show the episodes in real time, at most ``seconds`` of them.
+
+    Raises ObdError if there is nothing to show.
+    """
+    if not trajectories:
         raise ObdError("A video needs at least one policy; choose one.")
     if seconds is not None and not seconds > 0:
         raise ObdError(f"A video must last longer than {seconds:g} seconds.")
-    path = Path(path)
-    fps = min(fps, max(panel.trajectory.frames_per_second for panel in panels))
-    duration = max(panel.trajectory.seconds for panel in panels) + HOLD_SECONDS
-    frames = max(1, math.ceil(min(duration, seconds or duration) * fps - 1e-6))
-    grid = Grid(len(panels), _even(width_per_panel), _even(height))
-    with ExitStack() as stack:
-        renderers = {
-            panel.trajectory.env_id: make_renderer(
-                panel.trajectory.env_id, grid.width, grid.height, schematic=schematic
-            )
-            for panel in panels
-            if panel.trajectory.has_states
-        }
-        for renderer in renderers.values():
-            stack.enter_context(renderer)
-        painters = [PanelPainter(panel, grid, renderers.get(panel.trajectory.env_id)) for panel in panels]
-        writer = stack.enter_context(VideoWriter(path, *grid.size, fps))
-        canvas = grid.empty()
-        for number, painter in enumerate(painters):
-            grid.place(canvas, number, painter.caption, 0)
-        for frame in range(frames):
-            if should_stop is not None and should_stop():
-                raise Cancelled
-            for number, painter in enumerate(painters):
-                grid.place(canvas, number, painter.paint(frame / fps), grid.bar)
-            writer.write(canvas)
-            if on_progress is not None:
-                on_progress((frame + 1) / frames)
-    return path
+    fps = even_rate(max(trajectory.frames_per_second for trajectory in trajectories))
+    duration = max(trajectory.seconds for trajectory in trajectories) + HOLD_SECONDS
+    return fps, max(1, math.ceil(min(duration, seconds or duration) * fps - 1e-6))
+
+
+class TiledFilm:
+    """All panels side by side in real time, up to three in a row.
+
+    An episode that ends before the others freezes, dimmed, with a note when it ended.
+
+    Args:
+        panels: at least one.
+        width_per_panel, height: of each picture in pixels, without the caption bar.
+        seconds: show only the first seconds of the episodes.
+        schematic: draw schematically even if OpenGL works.
+    """
+
+    def __init__(
+        self,
+        panels: Sequence[Panel],
+        *,
+        width_per_panel: int = PANEL_SIZE[0],
+        height: int = PANEL_SIZE[1],
+        seconds: float | None = None,
+        schematic: bool = False,
+    ) -> None:
+        self.fps, self.frames = timing([panel.trajectory for panel in panels], seconds)
+        self._panels, self._schematic = panels, schematic
+        self._grid = Grid(len(panels), _even(width_per_panel), _even(height))
+        self._stack = ExitStack()
+        self._renderers: dict[str, Renderer] = {}
+
+    @property
+    def size(self) -> tuple[int, int]:
+        return self._grid.size
+
+    @property
+    def drawn_by(self) -> set[str]:
+        kinds = {kind for renderer in self._renderers.values() for kind in renderer.used}
+        return kinds | {"environment" for panel in self._panels if not panel.trajectory.has_states}
+
+    def __enter__(self) -> Self:
+        """Open the renderers.  Raises ObdError if an environment cannot be drawn."""
+        grid = self._grid
+        for env_id in {panel.trajectory.env_id for panel in self._panels if panel.trajectory.has_states}:
+            renderer = make_renderer(env_id, grid.width, grid.height, schematic=self._schematic)
+            self._renderers[env_id] = self._stack.enter_context(renderer)
+        self._painters = [
+            PanelPainter(panel, grid, self._renderers.get(panel.trajectory.env_id)) for panel in self._panels
+        ]
+        self._canvas = grid.empty()
+        for number, painter in enumerate(self._painters):
+            grid.place(self._canvas, number, painter.caption, 0)
+        return self
+
+    def __exit__(self, *reason: Any) -> None:
+        self._stack.close()
+
+    def paint(self, frame: int) -> Image:
+        """``[height, width, 3]``; the next call overwrites it."""
+        for number, painter in enumerate(self._painters):
+            self._grid.place(self._canvas, number, painter.paint(frame / self.fps), self._grid.bar)
+        return self._canvas
 
 
 class Grid:
@@ -138,7 +219,7 @@ class PanelPainter:
     def __init__(self, panel: Panel, grid: Grid, renderer: Renderer | None) -> None:
         self.panel, self._grid, self._renderer = panel, grid, renderer
         parse_colour(panel.colour)
-        self.caption = caption_bar(grid.width, grid.bar, panel.title, panel.colour, panel.score_text)
+        self.caption = caption_bar(grid.width, grid.bar, panel.title, panel.colour, panel.score_text, panel.symbol)
         self._returns = np.concatenate([[0.0], np.cumsum(panel.trajectory.rewards)])
         self._index = -1
         self._over = False

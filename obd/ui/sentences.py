@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -111,18 +111,41 @@ def movement_sentence(distance: float, step: int, objective: str, size: int) -> 
     )
 
 
-def rollouts_sentence(scores: Mapping[str, float]) -> str:
-    """The message of the rollouts video: who gets furthest of the students, beside the teacher."""
-    students = {key: value for key, value in scores.items() if key not in ("teacher", "random_selection")}
+FILMING = "The students are being trained and filmed; all start from the same state."
+
+
+class Filmed(Protocol):
+    """What a sentence about a video needs of each of its policies."""
+
+    @property
+    def key(self) -> str: ...
+    @property
+    def label(self) -> str: ...
+    @property
+    def score(self) -> float: ...
+    @property
+    def distance(self) -> float | None: ...
+
+
+def rollouts_sentence(shots: Sequence[Filmed], view: str) -> str:
+    """The message of a video: who of the students returns most, or in a race who is ahead in the end."""
+    students = [shot for shot in shots if shot.key not in ("teacher", "random_selection")]
+    if view == "race":
+        places = sorted((s for s in shots if s.distance is not None), key=lambda s: -(s.distance or 0.0))
+        if places:
+            others = [f"{shot.label} {shot.distance:.1f} m" for shot in places[1:]]
+            end = f"; then {', '.join(others)}." if others else "."
+            return f"**{places[0].label}** is ahead in the end with {places[0].distance:.1f} m{end}"
     if not students:
-        return "Every policy starts from the same seed."
-    best = max(students, key=lambda key: students[key])
-    text = f"In this episode the student of {style(best).label} returns {students[best]:.1f}"
-    if "random_selection" in scores:
-        text += f", a student of as many random pairs {scores['random_selection']:.1f}"
-    if "teacher" in scores:
-        text += f", the teacher {scores['teacher']:.1f}"
-    return text + " (0 is random, 100 expert)."
+        return "In this episode " + ", ".join(f"{shot.label} returns {shot.score:.1f}" for shot in shots) + "."
+    best = max(students, key=lambda shot: shot.score)
+    text = f"In this episode **{best.label}** returns {best.score:.1f}"
+    others = [
+        f"{words} {shot.score:.1f}"
+        for key, words in (("random_selection", "a student of as many random pairs"), ("teacher", "the teacher"))
+        if (shot := next((shot for shot in shots if shot.key == key), None)) is not None
+    ]
+    return text + "".join(f", {other}" for other in others) + "."
 
 
 def interval(estimate: Estimate) -> str:

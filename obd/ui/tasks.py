@@ -29,6 +29,7 @@ class Task:
         self.fraction = 0.0
         self.result: Any = None
         self.error = ""
+        self.preview: Any = None  # what the work has to show before it is done
         self._cancel = threading.Event()
         self._thread = threading.Thread(target=self._run, args=(work,), name=f"task: {label}", daemon=True)
         self._thread.start()

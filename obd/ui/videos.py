@@ -1,67 +1,150 @@
-"""Side-by-side videos of students, random selection and the teacher; made once per run and kept in its directory."""
+"""Videos of students, random selection and the teacher with the numbers behind them, made once and kept on disk."""
 
 from __future__ import annotations
 
-import contextlib
+import base64
 import hashlib
 import json
+import os
+import shutil
+import tempfile
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
+
+import numpy as np
+import streamlit as st
+import torch
+from numpy.typing import NDArray
 
 from obd.data.dataset import OfflineDataset, normalized_return
-from obd.engine.distilled import load_distilled
 from obd.errors import ObdError
 from obd.paths import assets_dir, cache_dir
 from obd.policy import Policy
-from obd.render.backend import gl_backend
-from obd.render.trajectory import record
-from obd.render.video import Panel, tile_video
-from obd.runs.store import ACTIVE_STATES, Run, disk_error, read_json, write_atomic
-from obd.students import random_selection, train_students
+from obd.render.crew import Crew, Job, Order, first_picture, jpeg, play, shoot_part
+from obd.render.encoder import as_gif, join
+from obd.render.race import RACE_SIZE
+from obd.render.trajectory import Trajectory, opening
+from obd.render.video import PANEL_SIZE, Grid, Panel
+from obd.runs.store import disk_error, read_json, write_atomic
+from obd.teachers.teacher import Teacher
+from obd.ui import player
+from obd.ui.cast import Member, Shelf, choices, policies, select, snapshots, usual
+from obd.ui.player import Track
 from obd.ui.tasks import Task
 from obd.ui.theme import style
 
+FORMAT = 2  # of a video's notes; older ones are made again
 STUDENT_SEED = 0  # the first student, whatever it does: choosing the best one would flatter the method
+USUAL_SECONDS = 12
+VIEWS = {"tiled": "Side by side", "race": "Race"}
+SHIPPED = {"tiled": "rollouts.mp4", "race": "race.mp4"}
+KEPT_POLICIES = 96  # policies and episodes in memory: half a megabyte each
+KEPT_VIDEOS = 40  # per folder; the oldest go first
+LONGEST_PART = 0.45  # of the progress bar is over when the drawing begins
+DRAWERS = {
+    "mujoco": "drawn by MuJoCo",
+    "schematic": "schematic drawing, as OpenGL is not available",
+    "environment": "drawn by the environment itself",
+}
+
+
+@dataclass(frozen=True)
+class Request:
+    """What somebody wants to see.
+
+    Attributes:
+        members: who, in the order of panels and lanes.
+        view: key of VIEWS.
+        seed: of the environment's start state.
+        seconds: length shown; the returns are of whole episodes.
+    """
+
+    members: tuple[Member, ...]
+    view: str = "tiled"
+    seed: int = 0
+    seconds: float = USUAL_SECONDS
+
+    @property
+    def path(self) -> Path:
+        """Where the video belongs; another distilled set gives another name."""
+        parts = [*(member.stamp for member in self.members), os.environ.get("OBD_RENDERER", ""), str(FORMAT)]
+        digest = hashlib.sha256("|".join(parts).encode()).hexdigest()[:12]
+        run = self.members[0].run
+        shipped = assets_dir() in run.path.parents  # the showcase is not written to
+        folder = cache_dir() / "videos" if shipped else run.path / "videos"
+        return folder / f"{self.view}-{digest}-seed{self.seed}-{self.seconds:g}s.mp4"
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height of the video in pixels."""
+        return RACE_SIZE if self.view == "race" else Grid(len(self.members), *PANEL_SIZE).size
 
 
 @dataclass(frozen=True)
 class Shot:
-    """One panel of a video: whose it is, what it scored, how long it lasted."""
+    """One policy of a video: what it scored, how long it lasted, how far it got in the part shown."""
 
     key: str
+    label: str
     score: float
     episode_return: float
     seconds: float
     terminated: bool
+    distance: float | None
+
+    @property
+    def ending(self) -> str:
+        """How the episode ended, in words."""
+        return f"fell after {self.seconds:.1f} s" if self.terminated else f"{self.seconds:.0f} s, time limit"
 
 
 @dataclass(frozen=True)
 class Video:
-    """A finished video file with what is in it."""
+    """A finished video file with what is in it; ``drawn_by`` says what drew its frames (keys of DRAWERS)."""
 
     path: Path
+    view: str
+    env_id: str
+    fps: float
+    frames: int
+    size: tuple[int, int]
     shots: tuple[Shot, ...]
-    renderer: str
+    drawn_by: tuple[str, ...]
+    tracks: tuple[Track, ...]
 
-    def scores(self) -> dict[str, float]:
-        return {shot.key: shot.score for shot in self.shots}
+    def renderer(self) -> str:
+        """What drew it, in words."""
+        return ", partly ".join(DRAWERS.get(name, name) for name in sorted(self.drawn_by))
+
+    def contract(self, url: str) -> dict[str, Any]:
+        """The data of the player; see :func:`obd.ui.player.contract`."""
+        alt = f"{VIEWS[self.view]}: " + ", ".join(f"{shot.label} {shot.score:.0f}" for shot in self.shots)
+        key = f"{self.path.name} {self.path.stat().st_mtime_ns}"
+        data = player.contract(
+            self.tracks, key=key, url=url, fps=self.fps, frames=self.frames, env_id=self.env_id, view=self.view, alt=alt
+        )
+        for member, shot in zip(data["members"], self.shots, strict=True):
+            member |= {"score": f"{shot.score:.1f}", "ending": shot.ending}
+        return data | {"size": list(self.size)}
 
 
-def distilled_runs(runs: Sequence[Run]) -> list[Run]:
-    """The runs with a distilled set, once none of the group is active: until then their sets still change."""
-    if any(run.status().get("state") in ACTIVE_STATES for run in runs):
-        return []
-    return [run for run in runs if (run.path / "distilled.npz").is_file()]
+def _close(opened: Crew) -> None:
+    opened.close()
 
 
-def video_path(runs: Sequence[Run], seed: int, seconds: float) -> Path:
-    """Where the video of these runs belongs; another distilled set gives another name."""
-    stamps = [f"{run.id}:{(run.path / 'distilled.npz').stat().st_mtime_ns}" for run in runs]
-    digest = hashlib.sha256("|".join(stamps).encode()).hexdigest()[:8]
-    shipped = assets_dir() in runs[0].path.parents  # the showcase is not written to
-    folder = cache_dir() / "videos" if shipped else runs[0].path / "videos"
-    return folder / f"side-by-side-{digest}-seed{seed}-{seconds:g}s.mp4"
+@st.cache_resource(on_release=_close, show_spinner=False)
+def crew() -> Crew:
+    """The processes that draw the videos of all tabs; they stay, so that the next video begins at once."""
+    return Crew()
+
+
+@st.cache_resource(show_spinner=False)
+def kept() -> Shelf:
+    """Policies and episodes of the last videos: another view of the same policies need not play again."""
+    return Shelf(KEPT_POLICIES)
 
 
 def existing(path: Path) -> Video | None:
@@ -71,57 +154,188 @@ def existing(path: Path) -> Video | None:
         return None
     try:
         values = read_json(notes)
-        return Video(path, tuple(Shot(**shot) for shot in values["shots"]), str(values["renderer"]))
-    except (ObdError, KeyError, TypeError):
+        if values.pop("format") != FORMAT:
+            return None
+        shots = tuple(Shot(**shot) for shot in values.pop("shots"))
+        tracks = player.from_json(values.pop("tracks"))
+        size, drawn_by = values.pop("size"), values.pop("drawn_by")
+        return Video(path, shots=shots, tracks=tracks, size=(size[0], size[1]), drawn_by=tuple(drawn_by), **values)
+    except (ObdError, KeyError, TypeError, IndexError):
         return None
+
+
+def shipped(request: Request) -> Video | None:
+    """The video that ships with the showcase, if that is what is asked for."""
+    if any(assets_dir() not in member.run.path.parents for member in request.members):
+        return None
+    runs = list({member.run.id: member.run for member in request.members}.values())
+    members = choices(runs, snapshots(runs), teacher=True)
+    standard = Request(tuple(select(members, usual(members), [1])), request.view)
+    return existing(runs[0].path.parent / SHIPPED[request.view]) if request == standard else None
 
 
 def make(
     task: Task,
+    request: Request,
     path: Path,
-    runs: Sequence[Run],
     dataset: OfflineDataset,
-    teacher: Callable[[], Policy],
-    *,
-    seed: int,
-    seconds: float,
+    teacher: Callable[[], Teacher],
+    crew: Crew,
+    shelf: Shelf,
 ) -> Video:
-    """Train one student per set, record one episode each from the same start and tile them into ``path``.
+    """Train the students, play one episode each from the same start, film them and write their numbers down.
+
+    ``task.preview`` holds the newest picture as JPEG from the first moments on.
 
     Args:
         task: told the progress; cancelling it raises Cancelled here.
+        request: what to film.
+        path: of the MP4; a JSON file of the same name holds the numbers.
         dataset: for random selection and the scale of returns.
-        teacher: gives the teacher's policy; an ObdError from it leaves the teacher out.
-        seed: of the environment's start state.
-        seconds: length shown; the returns are those of whole episodes.
+        teacher: gives the teacher; raises ObdError if there is none.
+        crew: plays and draws.
+        shelf: keeps policies and episodes for the next video.
+
+    Raises:
+        ObdError: there is no such policy, or the environment cannot be drawn.
+        Cancelled: the task was cancelled.
     """
-    policies = cast(runs, dataset, teacher)
-    task.progress(0.25)
-    panels, shots = [], []
-    for done, (key, policy) in enumerate(policies):
-        report = task.part(0.25 + 0.25 * done / len(policies), 0.25 + 0.25 * (done + 1) / len(policies))
-        trajectory = record(dataset.env_id, policy, seed, should_stop=task.should_stop, on_progress=report)
-        score = float(normalized_return(trajectory.total_return, dataset.reference_returns))
-        shots.append(Shot(key, score, trajectory.total_return, trajectory.seconds, trajectory.terminated))
-        panels.append(Panel(style(key).label, style(key).colour, trajectory, f"{score:.0f}"))
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise disk_error(path, error) from error
-    tile_video(path, panels, seconds=seconds, on_progress=task.part(0.5, 1.0), should_stop=task.should_stop)
-    video = Video(path, tuple(shots), "schematic" if gl_backend() is None else "mujoco")
-    notes = {"shots": [asdict(shot) for shot in video.shots], "renderer": video.renderer}
-    write_atomic(path.with_suffix(".json"), json.dumps(notes, indent=2))
+    crew.start()
+    looks = [(member.label, style(member.key).colour, style(member.key).symbol) for member in request.members]
+    with ThreadPoolExecutor(1) as pool:  # the start state is known before any student is trained
+        opened = pool.submit(_open, task, request, dataset, looks, crew)
+        cast = policies(
+            request.members,
+            dataset,
+            lambda: teacher().to_policy(),
+            shelf,
+            seed=STUDENT_SEED,
+            on_progress=task.part(0.02, 0.3),
+        )
+        opened.result()
+    episodes = _episodes(task, request, dataset.env_id, cast, crew, shelf)
+    task.progress(LONGEST_PART)
+    shots = [
+        _shot(member, episode, dataset, request.seconds)
+        for member, episode in zip(request.members, episodes, strict=True)
+    ]
+    panels = tuple(
+        Panel(title, colour, episode, f"{shot.score:.0f}", symbol)
+        for (title, colour, symbol), episode, shot in zip(looks, episodes, shots, strict=True)
+    )
+    order = Order(request.view, panels, request.seconds)
+    film = order.film()
+    drawn_by = _film(task, order, path, film.frames, crew)
+    tracks = tuple(
+        player.measure(episode, film.fps, film.frames, _q(teacher, episode), member.label, member.key)
+        for member, episode in zip(request.members, episodes, strict=True)
+    )
+    video = Video(
+        path, request.view, dataset.env_id, film.fps, film.frames, film.size, tuple(shots), tuple(drawn_by), tracks
+    )
+    notes = {name: value for name, value in vars(video).items() if name != "path"}
+    notes |= {"format": FORMAT, "shots": [asdict(shot) for shot in shots], "tracks": player.to_json(tracks)}
+    write_atomic(path.with_suffix(".json"), json.dumps(notes))
     return video
 
 
-def cast(runs: Sequence[Run], dataset: OfflineDataset, teacher: Callable[[], Policy]) -> list[tuple[str, Policy]]:
-    """The policies of a video, in the order of its panels."""
-    chosen = random_selection(dataset, runs[0].config, STUDENT_SEED)
-    found: list[tuple[str, Policy]] = [("random_selection", train_students(chosen, 1, STUDENT_SEED)[0])]
-    for run in runs:
-        distilled = load_distilled(run.path / "distilled.npz")
-        found.append((run.config.objective, train_students(distilled, 1, STUDENT_SEED)[0]))
-    with contextlib.suppress(ObdError):  # an imported dataset may have no teacher
-        found.append(("teacher", teacher()))
-    return found
+def _open(
+    task: Task, request: Request, dataset: OfflineDataset, looks: Sequence[tuple[str, str, str]], crew: Crew
+) -> None:
+    """Show the start state: at once as a schematic drawing while OpenGL is being opened, then as it will be filmed."""
+    start = opening(dataset.env_id, request.seed, dataset.action_dim)
+    panels = tuple(Panel(title, colour, start, symbol=symbol) for title, colour, symbol in looks)
+    if not start.has_states:
+        return
+    if not crew.warm:
+        with Order(request.view, panels, None, schematic=True).film() as film:
+            task.preview = jpeg(film.paint(0))
+    order = Order(request.view, panels, None)
+    task.preview = crew.run([Job(first_picture, (order,))], None, task.should_stop)[0]
+
+
+def _episodes(
+    task: Task, request: Request, env_id: str, cast: Sequence[Policy], crew: Crew, shelf: Shelf
+) -> list[Trajectory]:
+    """One episode per policy, from the same start; those played before are taken from the shelf."""
+    keys = [f"episode:{member.stamp}:{STUDENT_SEED}:{request.seed}" for member in request.members]
+    known: dict[str, Trajectory] = {key: episode for key in keys if (episode := shelf.get(key)) is not None}
+    missing = {key: policy for key, policy in zip(keys, cast, strict=True) if key not in known}
+    jobs = [Job(play, (env_id, policy, request.seed)) for policy in missing.values()]
+    for key, episode in zip(missing, crew.run(jobs, None, task.should_stop), strict=True):
+        known[key] = episode
+        if episode.has_states:  # the pictures of other environments take tens of megabytes
+            shelf.put(key, episode)
+    return [known[key] for key in keys]
+
+
+def _film(task: Task, order: Order, path: Path, frames: int, crew: Crew) -> list[str]:
+    """Draw all frames, a part per worker, and put the parts together.  Returns what drew them."""
+    bounds = np.linspace(0, frames, min(crew.size, frames) + 1).round().astype(int).tolist()
+    done = [0] * (len(bounds) - 1)
+
+    def on_news(number: int, news: tuple[int, bytes]) -> None:
+        done[number], picture = news
+        if number == 0:  # the beginning plays while it is being drawn
+            task.preview = picture
+        task.progress(LONGEST_PART + (1 - LONGEST_PART) * sum(done) / frames)
+
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        folder = Path(tempfile.mkdtemp(prefix=".film-", dir=path.parent))
+    except OSError as error:
+        raise disk_error(path, error) from error
+    try:
+        parts = [folder / f"{number}.mp4" for number in range(len(done))]
+        jobs = [Job(shoot_part, (order, part, bounds[n], bounds[n + 1])) for n, part in enumerate(parts)]
+        drawn_by = crew.run(jobs, on_news, task.should_stop)
+        whole = folder / "whole.mp4"
+        join(parts, whole)
+        os.replace(whole, path)
+    except OSError as error:
+        raise disk_error(path, error) from error
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    _prune(path)
+    return sorted(set().union(*drawn_by))
+
+
+def _prune(newest: Path) -> None:
+    """Keep the folder of videos small."""
+    videos = sorted(newest.parent.glob("*.mp4"), key=lambda path: path.stat().st_mtime)
+    for old in videos[:-KEPT_VIDEOS]:
+        old.with_suffix(".json").unlink(missing_ok=True)
+        old.unlink(missing_ok=True)
+
+
+def _shot(member: Member, episode: Trajectory, dataset: OfflineDataset, seconds: float) -> Shot:
+    score = float(normalized_return(episode.total_return, dataset.reference_returns))
+    travelled = player.distance(episode)
+    distance = None if travelled is None else float(travelled[episode.index_at(seconds)])
+    ended = (episode.seconds, episode.terminated)
+    return Shot(member.key, member.label, score, episode.total_return, *ended, distance)
+
+
+def _q(teacher: Callable[[], Teacher], episode: Trajectory) -> NDArray[np.float32] | None:
+    """``[T]`` what the teacher's critic says of the actions taken; None without a teacher."""
+    try:
+        critic = teacher()
+    except ObdError:
+        return None
+    observations = torch.from_numpy(episode.observations[: len(episode)])
+    values: NDArray[np.float32] = critic.q(observations, torch.from_numpy(episode.actions)).numpy()
+    return values
+
+
+def downloads(video: Video) -> list[tuple[str, str, Callable[[], bytes], str]]:
+    """Name, icon, content and type of the files to take away; GIF and CSV are made when they are asked for."""
+    return [
+        ("MP4", ":material/movie:", video.path.read_bytes, "video/mp4"),
+        ("GIF", ":material/gif_box:", lambda: as_gif(video.path), "image/gif"),
+        ("CSV", ":material/table:", lambda: player.as_csv(video.tracks, video.fps, video.env_id), "text/csv"),
+    ]
+
+
+def picture_address(picture: bytes | None) -> str:
+    """A JPEG as something a web page can show; empty for None."""
+    return "" if picture is None else "data:image/jpeg;base64," + base64.b64encode(picture).decode()

@@ -8,7 +8,7 @@ import pytest
 
 from obd.errors import Cancelled, ObdError
 from obd.insight.pose import state_from_observation
-from obd.render.trajectory import record, record_many
+from obd.render.trajectory import opening, record
 
 
 class PictureEnv(gymnasium.Env):
@@ -109,14 +109,11 @@ def test_keeps_pictures_of_other_environments():
     assert episode.frames[:, 0, 0, 0].tolist() == [30 * step for step in range(8)]
 
 
-def test_record_many_shares_the_start(linear_policy):
-    fractions: list[float] = []
-    policies = [linear_policy(11, 3, seed=seed) for seed in range(3)]
-    episodes = record_many("Hopper-v5", policies, 5, max_steps=30, on_progress=fractions.append)
-    assert len(episodes) == 3
-    np.testing.assert_array_equal(episodes[0].qpos[0], episodes[2].qpos[0])
-    assert not np.array_equal(episodes[0].actions[0], episodes[2].actions[0])
-    assert fractions == sorted(fractions) and fractions[-1] == 1.0
+def test_the_opening_is_where_every_episode_begins(linear_policy):
+    start = opening("Hopper-v5", 5, 3)
+    episode = record("Hopper-v5", linear_policy(11, 3), 5, max_steps=3)
+    np.testing.assert_array_equal(start.qpos[0], episode.qpos[0])
+    assert len(start) == 0 and start.actions.shape == (0, 3)
 
 
 def test_stops_when_asked(linear_policy):

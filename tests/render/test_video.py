@@ -15,7 +15,7 @@ from obd.render.backend import gl_backend
 from obd.render.captions import caption_bar, font, shorten
 from obd.render.encoder import VideoWriter
 from obd.render.trajectory import Trajectory, record
-from obd.render.video import GAP, HOLD_SECONDS, Grid, Panel, PanelPainter, tile_video
+from obd.render.video import GAP, HOLD_SECONDS, Grid, Panel, PanelPainter, TiledFilm, shoot
 
 
 def hopper(steps: int, terminated: bool = False, rate: float = 125.0) -> Trajectory:
@@ -50,6 +50,10 @@ def pictures(steps: int = 10) -> Trajectory:
         terminated=True,
         frames=frames,
     )
+
+
+def tile_video(path, panels, on_frame=None, should_stop=None, **options):
+    return shoot(path, TiledFilm(panels, **options), on_frame=on_frame, should_stop=should_stop)
 
 
 def test_reads_back_with_size_duration_and_motion(no_gl, tmp_path):

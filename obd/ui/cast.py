@@ -1,0 +1,207 @@
+"""Who can be watched: students and ensembles of each distilled set, random selection, the teacher."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+
+from obd.data.dataset import OfflineDataset
+from obd.engine.distill import as_distilled
+from obd.engine.distilled import DistilledDataset, load_distilled
+from obd.errors import ObdError
+from obd.policy import EnsemblePolicy, Policy
+from obd.runs.store import ACTIVE_STATES, Run
+from obd.students import random_selection, train_students
+from obd.ui.theme import style
+
+ENSEMBLE = 10  # students whose mean action is an ensemble's
+STUDENTS = 10  # that can be chosen from
+LIMIT = 9  # policies in one video
+
+KINDS = ("student", "ensemble", "random_selection", "teacher")
+
+
+@dataclass(frozen=True)
+class Member:
+    """One policy of a video.
+
+    Attributes:
+        id: short name for links, for example ``av_pbc``, ``av_pbc-ensemble`` or ``teacher``.
+        kind: one of KINDS.
+        key: style key: the objective or the baseline.
+        label: what it is called on screen.
+        run: the run whose set it was trained on; for random selection the run whose settings it uses.
+        step: the outer step of the snapshot, None for the finished set.
+        student: number from 1 on, of students.
+    """
+
+    id: str
+    kind: str
+    key: str
+    label: str
+    run: Run
+    step: int | None = None
+    student: int = 1
+
+    @property
+    def stamp(self) -> str:
+        """Changes whenever the policy would be another one."""
+        if self.kind == "teacher":
+            return f"teacher:{self.run.config.dataset}:{self.run.config.teacher}"
+        if self.kind == "random_selection":
+            config = self.run.config
+            settings = f"{config.hidden_layers}x{config.hidden_width}:{config.inner_steps}:{config.inner_batch}"
+            return f"random:{config.dataset}:{config.size}:{settings}:{config.inner_step_size}:{self.student}"
+        path = self.run.path / "distilled.npz"
+        made = f"step{self.step}" if self.step is not None else path.stat().st_mtime_ns if path.exists() else "gone"
+        return f"{self.kind}:{self.run.path}:{made}:{self.student}"
+
+
+def snapshots(runs: Sequence[Run]) -> dict[str, int | None]:
+    """Run id -> its newest snapshot's step while the run is active, None once its set is final.
+
+    Runs without anything to train a student on are left out.
+    """
+    found: dict[str, int | None] = {}
+    for run in runs:
+        if run.status().get("state") not in ACTIVE_STATES:
+            if (run.path / "distilled.npz").is_file():
+                found[run.id] = None
+        elif steps := run.snapshot_steps():
+            found[run.id] = steps[-1]
+    return found
+
+
+def choices(runs: Sequence[Run], steps: Mapping[str, int | None], teacher: bool) -> dict[str, Member]:
+    """Everyone who can be chosen, by id: baselines, one student and one ensemble per run, the teacher."""
+    ready = [run for run in runs if run.id in steps]
+    if not ready:
+        return {}
+    first = ready[0]
+    found = [Member("random_selection", "random_selection", "random_selection", "Random selection", first)]
+    seen: dict[str, int] = {}
+    several = {key for key in (r.config.objective for r in ready) if sum(r.config.objective == key for r in ready) > 1}
+    for kind, suffix, word in (("student", "", ""), ("ensemble", "-ensemble", f" ensemble of {ENSEMBLE}")):
+        seen.clear()
+        for run in ready:
+            key = run.config.objective
+            seen[key] = seen.get(key, 0) + 1
+            number = f"-{seen[key]}" if key in several else ""
+            seed = f" (seed {run.config.seed})" if key in several else ""
+            label = f"{style(key).label}{word}{seed}"
+            found.append(Member(f"{key}{number}{suffix}", kind, key, label, run, steps[run.id]))
+    if teacher:
+        found.append(Member("teacher", "teacher", "teacher", "Teacher", first))
+    return {member.id: member for member in found}
+
+
+def usual(members: Mapping[str, Member]) -> list[str]:
+    """Who is shown until somebody chooses: one student per set between random selection and the teacher."""
+    return [member.id for member in members.values() if member.kind != "ensemble"][:LIMIT]
+
+
+def select(members: Mapping[str, Member], ids: Sequence[str], students: Sequence[int]) -> list[Member]:
+    """The chosen members in their usual order, students once per number.  ObdError if nobody or too many."""
+    found = []
+    for member in members.values():
+        if member.id not in ids:
+            continue
+        numbers = sorted(students) if member.kind in ("student", "random_selection") else [1]
+        for number in numbers or [1]:
+            label = f"{member.label} {number}" if len(numbers) > 1 else member.label
+            found.append(replace(member, label=label, student=number))
+    if not found:
+        raise ObdError("Choose at least one policy to watch.")
+    if len(found) > LIMIT:
+        raise ObdError(f"{len(found)} policies are too many for one video; choose at most {LIMIT}.")
+    return found
+
+
+class Shelf:
+    """Policies trained and episodes played before, by key.  Shared by all background tasks."""
+
+    def __init__(self, room: int) -> None:
+        self._room = room
+        self._kept: OrderedDict[str, Any] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def get(self, key: str) -> Any:
+        with self._lock:
+            if key in self._kept:
+                self._kept.move_to_end(key)
+            return self._kept.get(key)
+
+    def put(self, key: str, value: Any) -> None:
+        with self._lock:
+            self._kept[key] = value
+            while len(self._kept) > self._room:
+                self._kept.popitem(last=False)
+
+
+def policies(
+    members: Sequence[Member],
+    dataset: OfflineDataset,
+    teacher: Callable[[], Policy],
+    shelf: Shelf,
+    *,
+    seed: int,
+    on_progress: Callable[[float], None],
+) -> list[Policy]:
+    """One policy per member; those not known yet are trained, one thread per core.
+
+    Args:
+        dataset: for random selection and for the normaliser of snapshots.
+        teacher: gives the teacher's policy; raises ObdError if there is none.
+        seed: of the students' initialisations; student number n is the nth of this seed.
+        on_progress: told the fraction done; may raise to stop.
+    """
+    with ThreadPoolExecutor(2, initializer=_one_thread_each) as pool:
+        futures = [pool.submit(_policy, member, dataset, teacher, shelf, seed) for member in members]
+        try:
+            found = []
+            for done, future in enumerate(futures):
+                found.append(future.result())
+                on_progress((done + 1) / len(futures))
+            return found
+        finally:
+            for future in futures:
+                future.cancel()
+
+
+def _one_thread_each() -> None:
+    # Torch's own threads wait for each other: beside other work on the same cores that is ten times slower.
+    torch.set_num_threads(1)
+
+
+def _policy(member: Member, dataset: OfflineDataset, teacher: Callable[[], Policy], shelf: Shelf, seed: int) -> Policy:
+    key = f"{member.stamp}:{seed}"
+    known: Policy | None = shelf.get(key)
+    if known is not None:
+        return known
+    policy: Policy
+    if member.kind == "teacher":
+        policy = teacher()
+    else:
+        chosen = distilled(member, dataset)
+        if member.kind == "ensemble":
+            policy = EnsemblePolicy(tuple(train_students(chosen, ENSEMBLE, seed)))
+        else:  # another random selection is another draw, not another student of the same one
+            number = member.student - 1 if member.kind == "student" else 0
+            (policy,) = train_students(chosen, 1, seed, first=number)
+    shelf.put(key, policy)
+    return policy
+
+
+def distilled(member: Member, dataset: OfflineDataset) -> DistilledDataset:
+    """The pairs that a member is trained on."""
+    if member.kind == "random_selection":
+        return random_selection(dataset, member.run.config, member.student - 1)
+    if member.step is None:
+        return load_distilled(member.run.path / "distilled.npz")
+    return as_distilled(member.run.config, dataset, member.run.snapshot(member.step), {})
