@@ -82,9 +82,10 @@ def show(video: videos.Video, request: videos.Request) -> None:
     parts = [f"Start state {request.seed}", "returns are of whole episodes, 0 is random, 100 expert", video.renderer()]
     st.caption("; ".join([*parts, *(["trained on " + ", ".join(dict.fromkeys(made))] if made else [])]) + ".")
     with st.sidebar:
-        for column, (name, icon, data, mime) in zip(st.columns(3), videos.downloads(video), strict=True):
+        st.caption("Download the video or its numbers")
+        for column, (name, data, mime) in zip(st.columns(3), videos.downloads(video), strict=True):
             column.download_button(
-                name, data, f"{video.path.stem}.{name.lower()}", mime, icon=icon, on_click="ignore", width="stretch"
+                name, data, f"{video.path.stem}.{name.lower()}", mime, on_click="ignore", width="stretch"
             )
 
 

@@ -85,19 +85,20 @@ def choices(runs: Sequence[Run], steps: Mapping[str, int | None], teacher: bool)
         return {}
     first = ready[0]
     found = [Member("random_selection", "random_selection", "random_selection", "Random selection", first)]
-    seen: dict[str, int] = {}
-    several = {key for key in (r.config.objective for r in ready) if sum(r.config.objective == key for r in ready) > 1}
-    for kind, suffix, word in (("student", "", ""), ("ensemble", "-ensemble", f" ensemble of {ENSEMBLE}")):
-        seen.clear()
-        for run in ready:
-            key = run.config.objective
-            seen[key] = seen.get(key, 0) + 1
-            number = f"-{seen[key]}" if key in several else ""
-            seed = f" (seed {run.config.seed})" if key in several else ""
-            label = f"{style(key).label}{word}{seed}"
-            found.append(Member(f"{key}{number}{suffix}", kind, key, label, run, steps[run.id]))
+    objectives = [run.config.objective for run in ready]
+    students, ensembles = [], []
+    for position, run in enumerate(ready):
+        key, name, seed = run.config.objective, run.config.objective, ""
+        if objectives.count(key) > 1:
+            name, seed = f"{key}-{objectives[: position + 1].count(key)}", f" (seed {run.config.seed})"
+        label, step = style(key).label, steps[run.id]
+        students.append(Member(name, "student", key, label + seed, run, step))
+        together = f"{label} ensemble of {ENSEMBLE}{seed}"
+        ensembles.append(Member(f"{name}-ensemble", "ensemble", key, together, run, step))
+    found += students
     if teacher:
         found.append(Member("teacher", "teacher", "teacher", "Teacher", first))
+    found += ensembles
     return {member.id: member for member in found}
 
 

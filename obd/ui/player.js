@@ -2,6 +2,15 @@
 
 const DASHES = { solid: [], dashed: [7, 4], dotted: [2, 3] };
 const SPEEDS = [0.25, 0.5, 1, 2];
+// Drawn, because not every machine has a font with these characters.
+const ICONS = {
+  play: "M4 2 L14 8 L4 14 Z",
+  pause: "M3 2 H7 V14 H3 Z M9 2 H13 V14 H9 Z",
+  start: "M2 2 H4 V14 H2 Z M14 2 L5 8 L14 14 Z",
+  back: "M11 2 L4 8 L11 14 Z",
+  ahead: "M5 2 L12 8 L5 14 Z",
+  full: "M2 2 H6 V4 H4 V6 H2 Z M10 2 H14 V6 H12 V4 H10 Z M2 10 H4 V12 H6 V14 H2 Z M12 10 H14 V14 H10 V12 H12 Z",
+};
 
 export default function ({ data, parentElement }) {
   const root = parentElement.querySelector(".player");
@@ -44,6 +53,17 @@ function element(tag, attributes = {}, ...children) {
   return node;
 }
 
+function svg(tag, attributes, ...children) {
+  const node = document.createElementNS("http://www.w3.org/2000/svg", tag);
+  for (const [name, value] of Object.entries(attributes)) node.setAttribute(name, value);
+  node.append(...children);
+  return node;
+}
+
+function icon(name) {
+  return svg("svg", { width: 14, height: 14, viewBox: "0 0 16 16", "aria-hidden": "true" }, svg("path", { d: ICONS[name], fill: "currentColor" }));
+}
+
 function build(root, data) {
   const duration = data.frames / data.fps;
   const hidden = new Set();
@@ -55,13 +75,13 @@ function build(root, data) {
   video.muted = true; // browsers start only silent videos by themselves
   video.src = data.url;
   const play = element("button", { class: "play", type: "button" });
-  const start = element("button", { type: "button", "aria-label": "Back to the start" }, "⏮");
-  const back = element("button", { type: "button", "aria-label": "One frame back" }, "◂");
-  const ahead = element("button", { type: "button", "aria-label": "One frame ahead" }, "▸");
+  const start = element("button", { type: "button", "aria-label": "Back to the start" }, icon("start"));
+  const back = element("button", { type: "button", "aria-label": "One frame back" }, icon("back"));
+  const ahead = element("button", { type: "button", "aria-label": "One frame ahead" }, icon("ahead"));
   const speed = element("select", { "aria-label": "Speed" });
   for (const rate of SPEEDS) speed.append(element("option", { value: rate }, `${rate}×`));
   speed.value = "1";
-  const full = element("button", { type: "button", "aria-label": "Full screen" }, "⛶");
+  const full = element("button", { type: "button", "aria-label": "Full screen" }, icon("full"));
   const clock = element("span", { class: "time" });
   const hint = element("span", { class: "hint" }, "space: play · ← →: frame · click a chart: seek");
   const last = root.querySelector("img"); // the picture shown while the video was made stays until the video has one
@@ -86,7 +106,7 @@ function build(root, data) {
   speed.onchange = () => { video.playbackRate = Number(speed.value); };
   full.onclick = () => stage.requestFullscreen?.();
   const named = () => {
-    play.textContent = video.paused ? "▶ Play" : "⏸ Pause";
+    play.replaceChildren(icon(video.paused ? "play" : "pause"), video.paused ? " Play" : " Pause");
   };
   video.onplay = named;
   video.onpause = named;
@@ -141,14 +161,8 @@ function build(root, data) {
   const titles = charts.map(() => element("th", { scope: "col" }));
   head.append(...titles, element("th", { scope: "col" }, "Episode's return"), element("th", { scope: "col" }, "Episode"));
   const rows = data.members.map((member, index) => {
-    const line = document.createElementNS("http://www.w3.org/2000/svg", "svg");
-    line.setAttribute("width", "26");
-    line.setAttribute("height", "8");
-    line.setAttribute("aria-hidden", "true");
-    const stroke = document.createElementNS("http://www.w3.org/2000/svg", "line");
-    const parts = { x1: 0, y1: 4, x2: 26, y2: 4, stroke: member.colour, "stroke-width": 2.5, "stroke-dasharray": (DASHES[member.dash] || []).join(" ") };
-    for (const [name, value] of Object.entries(parts)) stroke.setAttribute(name, value);
-    line.append(stroke);
+    const stroke = { x1: 0, y1: 4, x2: 26, y2: 4, stroke: member.colour, "stroke-width": 2.5, "stroke-dasharray": DASHES[member.dash] || [] };
+    const line = svg("svg", { width: 26, height: 8, "aria-hidden": "true" }, svg("line", stroke));
     const glyph = element("span", { style: `color:${member.colour}`, "aria-hidden": "true" }, member.glyph);
     const button = element("button", { type: "button", "aria-pressed": "true", title: "Show or hide its lines" }, glyph, line, member.label);
     button.onclick = () => {

@@ -327,12 +327,12 @@ def _q(teacher: Callable[[], Teacher], episode: Trajectory) -> NDArray[np.float3
     return values
 
 
-def downloads(video: Video) -> list[tuple[str, str, Callable[[], bytes], str]]:
-    """Name, icon, content and type of the files to take away; GIF and CSV are made when they are asked for."""
+def downloads(video: Video) -> list[tuple[str, Callable[[], bytes], str]]:
+    """Name, content and type of the files to take away; GIF and CSV are made when they are asked for."""
     return [
-        ("MP4", ":material/movie:", video.path.read_bytes, "video/mp4"),
-        ("GIF", ":material/gif_box:", lambda: as_gif(video.path), "image/gif"),
-        ("CSV", ":material/table:", lambda: player.as_csv(video.tracks, video.fps, video.env_id), "text/csv"),
+        ("MP4", video.path.read_bytes, "video/mp4"),
+        ("GIF", lambda: as_gif(video.path), "image/gif"),
+        ("CSV", lambda: player.as_csv(video.tracks, video.fps, video.env_id), "text/csv"),
     ]
 
 
