@@ -46,7 +46,10 @@ SIDE_RACE_ELEVATION = -24.0  # from so far above that the lanes lie apart
 MARK_METRES = 5  # a line across all lanes this often
 TRACK_METRES = 60.0  # half the length of the lanes around the camera
 SMOOTH_SECONDS = 0.8  # over which the camera follows the leader
-LEAD = 0.16  # of the picture's width, the leader runs ahead of its middle
+LEAD = 0.2  # of the picture's width, the leader runs ahead of its middle
+PACK = 0.3  # of the leader's way; who has come so far is kept in view
+ROOM = 0.45  # of the picture's width lies between the names on the lanes and the leader
+MOST_ZOOM = 2.2  # times the view of the start; whoever is farther behind leaves the picture
 STRIP = 0.115  # of the height, the strip at the top
 FADED = "#9aa1ab"  # of a robot whose episode is over
 
@@ -151,9 +154,16 @@ class Stage(Protocol):
     """Draws all robots of a race at once."""
 
     def draw(
-        self, positions: Sequence[Positions], colours: Sequence[str], centre: float
+        self, positions: Sequence[Positions], colours: Sequence[str], centre: float, zoom: float
     ) -> tuple[Image, list[tuple[float, float]]]:
-        """Robots at ``[nq]`` positions, farthest lane first, around x = ``centre``: picture and their feet's pixels."""
+        """Robots at ``[nq]`` positions, farthest lane first: the picture and the pixels of their feet.
+
+        Args:
+            positions: one per lane.
+            colours: one per lane.
+            centre: x at the picture's middle.
+            zoom: how many times farther away the camera is than at the start.
+        """
         ...
 
 
@@ -176,6 +186,7 @@ class MujocoStage:
         start = int(np.flatnonzero(single.geom_bodyid >= 1)[0])
         self._geoms = [[(part, first[lane] + part.geom - start) for part in lanes.scene.parts] for lane in range(count)]
         self._painted: list[str] = [""] * count
+        self._view = lanes.view_height
         for lane in range(count):
             for part, geom in self._geoms[lane]:
                 if part.far:
@@ -190,7 +201,7 @@ class MujocoStage:
         self._canvas.close()
 
     def draw(
-        self, positions: Sequence[Positions], colours: Sequence[str], centre: float
+        self, positions: Sequence[Positions], colours: Sequence[str], centre: float, zoom: float
     ) -> tuple[Image, list[tuple[float, float]]]:
         """See :class:`Stage`."""
         lanes = self._lanes
@@ -206,7 +217,8 @@ class MujocoStage:
                 self._data.qpos[start + lanes.scene.travel[0]] -= shift
             if self._free:
                 self._data.qpos[start + 1] += lanes.offsets[lane]
-        camera = free_camera(self._aim(centre - shift), lanes.view_height, lanes.elevation, FIELD_OF_VIEW)
+        self._view = lanes.view_height * zoom
+        camera = free_camera(self._aim(centre - shift), self._view, lanes.elevation, FIELD_OF_VIEW)
         picture = self._canvas.draw(self._data, camera)
         feet = []
         for root in self._roots:
@@ -216,7 +228,7 @@ class MujocoStage:
 
     def _aim(self, x: float) -> tuple[float, float, float]:
         """The point at the picture's middle: robots stand above their lanes, and the strip needs room at the top."""
-        return x, 0.0, 0.4 * self._lanes.scene.size[2] + 0.07 * self._lanes.view_height
+        return x, 0.0, 0.4 * self._lanes.scene.size[2] + 0.07 * self._view
 
     def pixel(self, point: tuple[float, float, float], centre: float) -> tuple[float, float]:
         """Where a point of the scene lies in the picture."""
@@ -225,7 +237,7 @@ class MujocoStage:
         forward = np.array([0.0, math.cos(angle), math.sin(angle)])
         up = np.array([0.0, -math.sin(angle), math.cos(angle)])
         aim = self._aim(centre)
-        distance = self._lanes.view_height / 2 / math.tan(math.radians(FIELD_OF_VIEW / 2))
+        distance = self._view / 2 / math.tan(math.radians(FIELD_OF_VIEW / 2))
         offset = np.array(point) - aim + distance * forward
         scale = height / 2 / math.tan(math.radians(FIELD_OF_VIEW / 2)) / float(offset @ forward)
         return width / 2 + float(offset[0]) * scale, height / 2 - float(offset @ up) * scale
@@ -243,10 +255,10 @@ class SchematicStage:
         self._drawer = SchematicRenderer(env_id, width, height, view_height=view_height)
 
     def draw(
-        self, positions: Sequence[Positions], colours: Sequence[str], centre: float
+        self, positions: Sequence[Positions], colours: Sequence[str], centre: float, zoom: float
     ) -> tuple[Image, list[tuple[float, float]]]:
         """See :class:`Stage`."""
-        return self._drawer.race(positions, colours, self._colours, centre, self._rise)
+        return self._drawer.race(positions, colours, self._colours, centre, self._rise, zoom)
 
 
 class RaceFilm:
@@ -283,7 +295,8 @@ class RaceFilm:
         if not self._lanes.scene.travel:
             raise ObdError(f"The robot of {env_id} does not travel, so it cannot race; choose the view side by side.")
         self._travelled = [distances(episode, self._lanes.scene) for episode in episodes]
-        self._camera = follow(episodes, self._travelled, self.fps, self.frames)
+        view = self._lanes.view_height * width / height
+        self._leader, self._zoom = follow(episodes, self._travelled, self.fps, self.frames, view)
         shown = [
             track[: episode.index_at(self.frames / self.fps) + 1]
             for track, episode in zip(self._travelled, episodes, strict=True)
@@ -300,7 +313,7 @@ class RaceFilm:
             try:
                 stage = MujocoStage(self._env_id, self._lanes, colours, *self.size)
                 stage = self._stack.enter_context(stage)
-                stage.draw([self._lanes.scene.model.qpos0] * len(colours), colours, 0.0)
+                stage.draw([self._lanes.scene.model.qpos0] * len(colours), colours, 0.0, 1.0)
                 self._fallback, self._stage, self._kind = self._stage, stage, "mujoco"
             except Exception:  # whatever a graphics driver throws, the schematic picture is the better answer
                 self._stack.close()
@@ -319,14 +332,15 @@ class RaceFilm:
             positions.append(episode.qpos[index])
             over.append(index == len(episode) and seconds > episode.seconds)
             colours.append(FADED if over[-1] and episode.terminated else panel.colour)
-        centre = float(self._camera[frame]) - LEAD * self._lanes.view_height * self.size[0] / self.size[1]
+        zoom = float(self._zoom[frame])
+        centre = float(self._leader[frame]) - LEAD * zoom * self._lanes.view_height * self.size[0] / self.size[1]
         try:
-            picture, feet = self._stage.draw(positions, colours, centre)
+            picture, feet = self._stage.draw(positions, colours, centre, zoom)
         except Exception:
             if self._kind == "schematic":
                 raise
             self._stage, self._kind = self._fallback, "schematic"
-            picture, feet = self._stage.draw(positions, colours, centre)
+            picture, feet = self._stage.draw(positions, colours, centre, zoom)
         self.drawn_by.add(self._kind)
         return self._annotate(picture, feet, seconds, over)
 
@@ -360,10 +374,11 @@ class RaceFilm:
         for metre, panel in sorted(zip(where, self._panels, strict=True), key=lambda pair: pair[0]):
             marker(draw, (along(metre), line), 0.34 * bar, panel.symbol, panel.colour)
         side, edge = 0.03 * height, 0.05 * height
+        middle = bar - side
         for (x, y), panel, metre, done in zip(feet, self._panels, where, over, strict=True):
             note = "" if not done else f", {'fell' if panel.trajectory.terminated else 'done'}"
             text = shorten(f"{panel.title} {metre:.1f} m{note}", 0.4 * width, face)
-            middle = min(max(y + 0.6 * side, bar + side), height - side)
+            middle = max(min(y + 0.6 * side, height - side), middle + 1.9 * side)  # none covers another
             box = (edge, middle - 0.87 * side, edge + face.getlength(text) + 2.2 * side, middle + 0.87 * side)
             draw.rounded_rectangle(box, radius=side / 2, fill=BAR)
             marker(draw, (edge + 0.95 * side, middle), 0.9 * side, panel.symbol, panel.colour)
@@ -381,18 +396,26 @@ def distances(episode: Trajectory, scene: Scene) -> NDArray[np.float64]:
 
 
 def follow(
-    episodes: Sequence[Trajectory], travelled: Sequence[NDArray[np.float64]], fps: float, frames: int
-) -> NDArray[np.float64]:
-    """``[frames]`` x of the leader in every frame, smoothed so that the camera glides."""
-    times = np.arange(frames) / fps
-    lead = np.array([
-        max(float(track[episode.index_at(t)]) for track, episode in zip(travelled, episodes, strict=True))
-        for t in times
-    ])  # fmt: skip
+    episodes: Sequence[Trajectory], travelled: Sequence[NDArray[np.float64]], fps: float, frames: int, view: float
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """How the camera moves: ``[frames]`` x of the leader and ``[frames]`` zoom, both smoothed so that it glides.
+
+    The view, ``view`` metres wide at first, widens so that the leader's pack stays in it.
+    """
+    indices = [[episode.index_at(frame / fps) for frame in range(frames)] for episode in episodes]
+    where = np.stack([track[chosen] for track, chosen in zip(travelled, indices, strict=True)])
+    lead = where.max(axis=0)
+    in_pack = (where >= PACK * lead) & (where >= lead - ROOM * MOST_ZOOM * view)
+    last = np.where(in_pack, where, lead).min(axis=0)
+    zoom = np.maximum((lead - last) / (ROOM * view), 1.0)
     reach = max(1, round(SMOOTH_SECONDS * fps))
-    padded = np.pad(lead, reach, mode="edge")
     window = np.hanning(2 * reach + 3)[1:-1]
-    return np.asarray(np.convolve(padded, window / window.sum(), mode="valid"))
+
+    def smooth(values: NDArray[np.float64]) -> NDArray[np.float64]:
+        padded = np.pad(values, reach, mode="edge")
+        return np.asarray(np.convolve(padded, window / window.sum(), mode="valid"))
+
+    return smooth(lead), smooth(smooth(zoom))
 
 
 def _round_step(length: float) -> float:

@@ -86,6 +86,7 @@ class SchematicRenderer:
         lanes: Sequence[str],
         centre: float,
         rise: float,
+        zoom: float,
     ) -> tuple[Image, list[tuple[float, float]]]:
         """Several robots on parallel lanes.
 
@@ -94,13 +95,15 @@ class SchematicRenderer:
             accents, lanes: the colours of robots and lanes, ``#rrggbb``.
             centre: x of the picture's middle, in metres.
             rise: pixels from one lane's ground to the next one's.
+            zoom: how many times smaller than usual everything is drawn.
 
         Returns:
             The picture ``[height, width, 3]`` and the pixel (x, y) at which each robot's ground is.
         """
         picture = self._backdrop.copy()
         draw = ImageDraw.Draw(picture)
-        lowest, feet = self._ground, []
+        lowest, scale, feet = self._ground, self._scale, []
+        self._scale = scale / zoom
         for lane, (qpos, accent, stripe) in enumerate(zip(positions, accents, lanes, strict=True)):
             self._ground = round(lowest - SUPERSAMPLING * rise * (len(positions) - 1 - lane))
             self._draw_lane(draw, centre, mix(GROUND_LIGHT, parse_colour(stripe), 0.16))
@@ -108,7 +111,7 @@ class SchematicRenderer:
             self._draw_robot(draw, centre, accent)
             x, y = self._pixel(self._data.xpos[self.scene.root] * (1, 1, 0), centre)
             feet.append((x / SUPERSAMPLING, y / SUPERSAMPLING))
-        self._ground = lowest
+        self._ground, self._scale = lowest, scale
         return np.asarray(picture.reduce(SUPERSAMPLING)), feet
 
     def _draw_robot(self, draw: ImageDraw.ImageDraw, centre: float, accent: str) -> None:
