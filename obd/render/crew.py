@@ -107,6 +107,7 @@ def jpeg(picture: Image) -> bytes:
 def _serve(connection: Connection, gl: str | None) -> None:
     """A worker's life: job by job until the other end closes."""
     os.environ["LP_NUM_THREADS"] = "1"  # the workers share the cores, a software OpenGL in each need not
+    os.environ.setdefault("SDL_VIDEODRIVER", "dummy")  # classic control draws with SDL and needs no display
     backend.remember(gl)
     with threadpool_limits(1):
         while True:

@@ -236,6 +236,7 @@ def make(
     notes = {name: value for name, value in vars(video).items() if name != "path"}
     notes |= {"format": FORMAT, "shots": [asdict(shot) for shot in shots], "tracks": player.to_json(tracks)}
     write_atomic(path.with_suffix(".json"), json.dumps(notes))
+    task.progress(1.0)
     return video
 
 

@@ -151,7 +151,7 @@ def test_journey(address: str, page: Page) -> None:
     wait_for(lambda: bool(video.evaluate("v => v.readyState >= 2 && v.videoWidth > 0")), 60, "the video does not load")
     first = float(video.evaluate("v => v.currentTime"))
     wait_for(lambda: float(video.evaluate("v => v.currentTime")) != first, 30, "the video does not play")
-    expect(page.get_by_role("button", name="Download the video")).to_be_visible()
+    expect(page.get_by_role("button", name="MP4")).to_be_visible()
     nothing_broken(page)
 
     # A link to the run opens the same run in another window.

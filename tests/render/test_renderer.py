@@ -120,6 +120,7 @@ def test_black_frames_are_replaced_by_the_schematic(monkeypatch, good):
         assert renderer.kind == ("schematic" if good == 0 else "mujoco")  # entering draws one for a test
         pictures = [renderer.render(load_scene("Hopper-v5").model.qpos0) for _ in range(3)]
         assert renderer.kind == "schematic"
+        assert renderer.used == ({"schematic"} if good <= 1 else {"mujoco", "schematic"})
     expected = SchematicRenderer("Hopper-v5", 64, 48).render(load_scene("Hopper-v5").model.qpos0)
     np.testing.assert_array_equal(pictures[-1], expected)
 
@@ -150,6 +151,23 @@ def test_a_driver_that_fails_gives_the_schematic(monkeypatch):
 def test_refuses_environments_without_a_model(env_id):
     with pytest.raises(ObdError, match=env_id):
         make_renderer(env_id, 64, 48)
+
+
+@pytest.mark.parametrize(("env_id", "elevation"), [("Ant-v5", -25), ("Swimmer-v5", -65), ("Humanoid-v5", -25)])
+def test_other_robots_stand_in_the_picture(env_id, elevation):
+    if gl_backend() is None:
+        pytest.skip("no OpenGL here")
+    qpos = load_scene(env_id).model.qpos0
+    assert load_scene(env_id).elevation == elevation
+    with make_renderer(env_id, 160, 120) as renderer:
+        picture = renderer.render(qpos, accent="#ff0000").astype(int)
+        qpos = qpos.copy()
+        qpos[list(load_scene(env_id).travel)] += 500
+        far = renderer.render(qpos, accent="#ff0000").astype(int)
+        assert renderer.used == {"mujoco"}
+    rows, columns = np.nonzero(picture[:, :, 0] > picture[:, :, 2] + 60)
+    assert len(rows) > 100 and rows.min() > 3 and rows.max() < 116 and columns.min() > 3 and columns.max() < 156
+    assert np.abs(picture - far).mean() < 2  # the camera follows to wherever it travels
 
 
 def test_draws_other_robots_schematically(no_gl):

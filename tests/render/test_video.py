@@ -15,7 +15,7 @@ from obd.render.backend import gl_backend
 from obd.render.captions import caption_bar, font, shorten
 from obd.render.encoder import VideoWriter
 from obd.render.trajectory import Trajectory, record
-from obd.render.video import GAP, HOLD_SECONDS, Grid, Panel, PanelPainter, TiledFilm, shoot
+from obd.render.video import GAP, HOLD_SECONDS, Grid, Panel, PanelPainter, TiledFilm, even_rate, shoot
 
 
 def hopper(steps: int, terminated: bool = False, rate: float = 125.0) -> Trajectory:
@@ -58,9 +58,10 @@ def tile_video(path, panels, on_frame=None, should_stop=None, **options):
 
 def test_reads_back_with_size_duration_and_motion(no_gl, tmp_path):
     path = tmp_path / "deep" / "video.mp4"
-    fractions: list[float] = []
+    seen: list[int] = []
     panels = [Panel("first", "#ff0000", hopper(125)), Panel("second", "#0000ff", hopper(50, terminated=True), "42")]
-    assert tile_video(path, panels, width_per_panel=128, height=96, on_progress=fractions.append) == path
+    on_frame = lambda frame, picture: seen.append(frame)  # noqa: E731
+    assert tile_video(path, panels, width_per_panel=128, height=96, on_frame=on_frame) == path
     frames = iio.imread(path)
     assert frames.shape == (round((1 + HOLD_SECONDS) * 25), Grid(2, 128, 96).size[1], 2 * 128 + GAP, 3)
     meta = iio.immeta(path)
@@ -74,7 +75,7 @@ def test_reads_back_with_size_duration_and_motion(no_gl, tmp_path):
     assert np.abs(second[24] - second[14]).mean() < 2
     first = frames[:, bar:, :128].astype(int)
     assert first[20].mean() > 0.9 * first[5].mean()
-    assert fractions == sorted(fractions) and fractions[-1] == 1.0
+    assert seen == list(range(len(frames)))
     assert [file.name for file in path.parent.iterdir()] == ["video.mp4"]
     assert path.read_bytes().index(b"moov") < path.read_bytes().index(b"mdat")  # plays before it is loaded
 
@@ -92,8 +93,8 @@ def test_with_mujoco_pictures(tmp_path, linear_policy):
 
 def test_limit_of_seconds_and_odd_sizes(no_gl, tmp_path):
     panels = [Panel("long", "#ff0000", hopper(500))] * 3
-    path = tile_video(tmp_path / "v.mp4", panels, width_per_panel=101, height=75, seconds=0.6, fps=10)
-    assert iio.imread(path).shape[:3] == (6, *reversed(Grid(3, 100, 74).size))
+    path = tile_video(tmp_path / "v.mp4", panels, width_per_panel=101, height=75, seconds=0.6)
+    assert iio.imread(path).shape[:3] == (15, *reversed(Grid(3, 100, 74).size))
 
 
 def test_pictures_instead_of_states(tmp_path):
@@ -187,6 +188,34 @@ def test_another_failure_names_ffmpegs_reason(tmp_path, monkeypatch):
 def test_writer_needs_even_sizes(tmp_path):
     with pytest.raises(ValueError, match="even"):
         VideoWriter(tmp_path / "v.mp4", 15, 16, 25)
+
+
+@pytest.mark.parametrize(("steps", "expected"), [(125, 25), (20, 20), (25, 25), (30, 30), (67, 67 / 3), (50, 25)])
+def test_every_frame_shows_one_more_whole_number_of_steps(steps, expected):
+    assert even_rate(steps) == pytest.approx(expected)
+
+
+def test_parts_join_to_the_whole_and_become_a_gif(no_gl, tmp_path):
+    panels = [Panel("p", "#ff0000", hopper(100))]
+    whole = tile_video(tmp_path / "whole.mp4", panels, width_per_panel=64, height=48)
+    film = TiledFilm(panels, width_per_panel=64, height=48)
+    bounds = [(0, 13), (13, 14), (14, film.frames)]
+    parts = [shoot(tmp_path / f"{first}.mp4", film, (first, end)) for first, end in bounds]
+    encoder.join(parts, tmp_path / "joined.mp4")
+    expected, frames = iio.imread(whole), iio.imread(tmp_path / "joined.mp4")
+    assert frames.shape == expected.shape
+    assert np.abs(frames.astype(int) - expected).mean() < 3
+    assert iio.immeta(tmp_path / "joined.mp4")["duration"] == pytest.approx(film.frames / film.fps, abs=0.05)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["joined.mp4", "whole.mp4"]
+    gif = encoder.as_gif(whole, width=32)
+    assert gif.startswith(b"GIF8") and iio.imread(gif).shape[2] == 32
+
+
+def test_says_what_drew_it(no_gl):
+    with TiledFilm([Panel("p", "#ff0000", hopper(10)), Panel("q", "#00ff00", pictures())]) as film:
+        assert film.drawn_by == {"environment"}  # nothing else has been drawn yet
+        film.paint(0)
+        assert film.drawn_by == {"environment", "schematic"}
 
 
 def test_grid():

@@ -7,6 +7,8 @@ from obd.config import DistillConfig
 from obd.runs.store import create_run
 from obd.ui import sentences
 from obd.ui.monitor import GroupProgress, RunReader, RunView
+from obd.ui.theme import style
+from obd.ui.videos import Shot
 
 
 def finished(objective: str, mean: float) -> RunView:
@@ -57,7 +59,17 @@ def test_movement_is_measured_per_dimension() -> None:
     assert "real ones" in sentences.movement_sentence(0.0, 0, "pbc", 4)
 
 
+def shot(key: str, score: float, distance: float | None = None) -> Shot:
+    return Shot(key, style(key).label, score, 10 * score, 50.0, False, distance)
+
+
 def test_rollouts_sentence_speaks_of_the_best_student_and_the_baselines() -> None:
-    text = sentences.rollouts_sentence({"random_selection": 1, "dbc": 9, "pbc": 30, "teacher": 45})
-    assert "PBC returns 30.0" in text and "1.0" in text and "45.0" in text
-    assert sentences.rollouts_sentence({"teacher": 1}).endswith(".")
+    shots = [shot("random_selection", 1), shot("dbc", 9), shot("pbc", 30), shot("teacher", 45)]
+    text = sentences.rollouts_sentence(shots, "tiled")
+    assert "**PBC** returns 30.0" in text and "1.0" in text and "45.0" in text
+    assert "Teacher returns 1.0" in sentences.rollouts_sentence([shot("teacher", 1)], "tiled")
+
+
+def test_rollouts_sentence_of_a_race_gives_the_places() -> None:
+    text = sentences.rollouts_sentence([shot("dbc", 9, 1.0), shot("pbc", 3, 20.0), shot("teacher", 4, 5.5)], "race")
+    assert text == "**PBC** is ahead in the end with 20.0 m; then Teacher 5.5 m, DBC 1.0 m."

@@ -1,0 +1,102 @@
+from __future__ import annotations
+
+import json
+import shutil
+from typing import Any
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from obd.runs.store import Run
+from tests.pages.conftest import Open
+from tests.pages.test_pages import wait_until, words
+
+
+@pytest.fixture(autouse=True)
+def no_opengl(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OBD_RENDERER", "schematic")
+
+
+def played(at: AppTest) -> dict[str, Any] | None:
+    """What the player was given, once there is a video."""
+    for found in at.get("bidi_component"):
+        data: dict[str, Any] = json.loads(found.proto.json)
+        if "url" in data:
+            return data
+    return None
+
+
+def test_the_showcase_is_there_at_once_in_both_views(open_page: Open) -> None:
+    at = open_page("rollouts", group="showcase")
+    tiled = played(at)
+    assert tiled is not None and tiled["url"].startswith("/media/")
+    assert tiled["members"][0]["label"] == "Random selection"
+    assert "drawn by MuJoCo" in words(at)  # these frames were, whatever this machine can do
+    at.button_group(key="film").set_value(["race"]).run()
+    race = played(at)
+    assert race is not None and race["charts"][0]["options"][0]["label"] == "Distance"
+    assert "is ahead in the end" in words(at)
+
+
+def test_a_finished_group_is_filmed_in_the_background(group: list[Run], open_page: Open) -> None:
+    pytest.importorskip("pygame")
+    at = open_page("rollouts", length="2")
+    assert played(at) is None and not at.error
+    wait_until(at, played)
+    data = played(at)
+    assert data is not None
+    assert [member["label"] for member in data["members"]] == ["Random selection", "DBC", "PBC", "Teacher"]
+    assert [chart["title"] for chart in data["charts"]] == ["Reward", "Q value", "Action"]
+    assert "drawn by the environment itself" in words(at)
+    assert len(at.get("download_button")) == 3
+
+
+def test_a_running_group_shows_its_newest_snapshots_and_offers_newer_ones(group: list[Run], open_page: Open) -> None:
+    pytest.importorskip("pygame")
+    for run in group:
+        run.write_status(state="running")
+    step = group[0].snapshot_steps()[-1]
+    at = open_page("rollouts", length="2")
+    wait_until(at, played)
+    assert f"step {step:,} of DBC" in words(at)
+    newer = group[0].path / "snapshots" / f"{step + 1:08d}.npz"
+    shutil.copy(group[0].path / "snapshots" / f"{step:08d}.npz", newer)
+    at.run()
+    assert f"step {step:,} of DBC" in words(at)  # what is on show does not change by itself
+    at.button(key="newest").click().run()
+    wait_until(at, played)
+    assert f"step {step + 1:,} of DBC" in words(at)
+
+
+def test_a_group_without_a_snapshot_says_when_there_will_be_one(group: list[Run], open_page: Open) -> None:
+    for run in group:
+        shutil.rmtree(run.path / "snapshots")
+        run.write_status(state="queued")
+    at = open_page("rollouts")
+    assert "first snapshot" in words(at) and not at.error
+
+
+def test_wrong_choices_are_one_sentence_each(group: list[Run], open_page: Open) -> None:
+    at = open_page("rollouts")
+    at.button_group(key=f"who {group[0].group}").set_value([]).run()
+    assert [error.value for error in at.error] == ["Choose at least one policy to watch."]
+    at.button_group(key=f"who {group[0].group}").set_value(["dbc", "pbc"])
+    at.multiselect(key="student").set_value([1, 2, 3, 4, 5, 6]).run()
+    assert len(at.error) == 1 and "at most 9" in at.error[0].value
+
+
+def test_a_race_of_what_does_not_travel_is_one_sentence(group: list[Run], open_page: Open) -> None:
+    at = open_page("rollouts", film="Race", length="2")
+    wait_until(at, lambda at: at.error)
+    assert "side by side" in at.error[0].value and played(at) is None
+
+
+def test_a_damaged_set_is_one_sentence_and_can_be_tried_again(group: list[Run], open_page: Open) -> None:
+    good = (group[0].path / "distilled.npz").read_bytes()
+    (group[0].path / "distilled.npz").write_bytes(b"no zip")
+    at = open_page("rollouts")
+    wait_until(at, lambda at: at.error)
+    assert "damaged" in at.error[0].value
+    (group[0].path / "distilled.npz").write_bytes(good)
+    at.button(key="retry video").click().run()
+    assert not at.error
