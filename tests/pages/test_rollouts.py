@@ -11,6 +11,8 @@ from obd.runs.store import Run
 from tests.pages.conftest import Open
 from tests.pages.test_pages import wait_until, words
 
+PATIENCE = 300.0  # seconds; worker processes start slowly on a busy machine
+
 
 @pytest.fixture(autouse=True)
 def no_opengl(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -29,7 +31,7 @@ def played(at: AppTest) -> dict[str, Any] | None:
 def test_the_showcase_is_there_at_once_in_both_views(open_page: Open) -> None:
     at = open_page("rollouts", group="showcase")
     tiled = played(at)
-    assert tiled is not None and tiled["url"].startswith("/media/")
+    assert tiled is not None and "/media/" in tiled["url"]
     assert tiled["members"][0]["label"] == "Random selection"
     assert "drawn by MuJoCo" in words(at)  # these frames were, whatever this machine can do
     at.button_group(key="film").set_value(["race"]).run()
@@ -42,7 +44,7 @@ def test_a_finished_group_is_filmed_in_the_background(group: list[Run], open_pag
     pytest.importorskip("pygame")
     at = open_page("rollouts", length="2")
     assert played(at) is None and not at.error
-    wait_until(at, played)
+    wait_until(at, played, PATIENCE)
     data = played(at)
     assert data is not None
     assert [member["label"] for member in data["members"]] == ["Random selection", "DBC", "PBC", "Teacher"]
@@ -57,14 +59,14 @@ def test_a_running_group_shows_its_newest_snapshots_and_offers_newer_ones(group:
         run.write_status(state="running")
     step = group[0].snapshot_steps()[-1]
     at = open_page("rollouts", length="2")
-    wait_until(at, played)
+    wait_until(at, played, PATIENCE)
     assert f"step {step:,} of DBC" in words(at)
     newer = group[0].path / "snapshots" / f"{step + 1:08d}.npz"
     shutil.copy(group[0].path / "snapshots" / f"{step:08d}.npz", newer)
     at.run()
     assert f"step {step:,} of DBC" in words(at)  # what is on show does not change by itself
     at.button(key="newest").click().run()
-    wait_until(at, played)
+    wait_until(at, played, PATIENCE)
     assert f"step {step + 1:,} of DBC" in words(at)
 
 
@@ -87,7 +89,7 @@ def test_wrong_choices_are_one_sentence_each(group: list[Run], open_page: Open) 
 
 def test_a_race_of_what_does_not_travel_is_one_sentence(group: list[Run], open_page: Open) -> None:
     at = open_page("rollouts", film="Race", length="2")
-    wait_until(at, lambda at: at.error)
+    wait_until(at, lambda at: at.error, PATIENCE)
     assert "side by side" in at.error[0].value and played(at) is None
 
 
@@ -95,7 +97,7 @@ def test_a_damaged_set_is_one_sentence_and_can_be_tried_again(group: list[Run], 
     good = (group[0].path / "distilled.npz").read_bytes()
     (group[0].path / "distilled.npz").write_bytes(b"no zip")
     at = open_page("rollouts")
-    wait_until(at, lambda at: at.error)
+    wait_until(at, lambda at: at.error, PATIENCE)
     assert "damaged" in at.error[0].value
     (group[0].path / "distilled.npz").write_bytes(good)
     at.button(key="retry video").click().run()
