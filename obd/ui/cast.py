@@ -205,4 +205,5 @@ def distilled(member: Member, dataset: OfflineDataset) -> DistilledDataset:
         return random_selection(dataset, member.run.config, member.student - 1)
     if member.step is None:
         return load_distilled(member.run.path / "distilled.npz")
-    return as_distilled(member.run.config, dataset, member.run.snapshot(member.step), {})
+    config = member.run.config
+    return as_distilled(config, dataset, member.run.snapshot(member.step), {"settings": config.to_dict()})
