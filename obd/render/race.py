@@ -40,7 +40,7 @@ from obd.render.schematic import SchematicRenderer
 from obd.render.trajectory import Trajectory
 from obd.render.video import Panel, timing
 
-RACE_SIZE = (848, 478)
+RACE_SIZE = (720, 406)
 FIELD_OF_VIEW = 18.0  # degrees; narrower than a single robot's, so that far lanes are not small
 SIDE_RACE_ELEVATION = -24.0  # from so far above that the lanes lie apart
 MARK_METRES = 5  # a line across all lanes this often

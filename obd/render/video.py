@@ -20,7 +20,7 @@ from obd.render.scene import Image, parse_colour
 from obd.render.trajectory import Trajectory
 
 COLUMNS = 3
-PANEL_SIZE = (320, 240)
+PANEL_SIZE = (256, 192)  # about what a page of 1280 pixels shows; drawing time goes with the area
 GAP = 4  # pixels between panels
 MOST_FPS = 30.0
 HOLD_SECONDS = 1.0  # the last picture stays this long: a fall at the end would not be seen

@@ -17,8 +17,8 @@ def time_of(video: Locator) -> float:
 
 
 def test_the_player(address: str, page: Page) -> None:
-    page.set_default_timeout(60_000)
-    expect.set_options(timeout=60_000)
+    page.set_default_timeout(240_000)
+    expect.set_options(timeout=240_000)
     page.goto(f"{address}/rollouts?group=showcase")
 
     video = page.locator(".player video")
