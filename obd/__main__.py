@@ -102,15 +102,16 @@ def collect(arguments: argparse.Namespace, stop: Interrupt) -> Output:
 
 def teach(arguments: argparse.Namespace, stop: Interrupt) -> Output:
     from obd.evaluation import evaluate as score
-    from obd.teachers import ALGORITHMS, CONFIGS
+    from obd.teachers import ALGORITHMS, algorithm, teacher_config, train
     from obd.teachers.teacher import save_teacher
 
-    if arguments.algorithm not in ALGORITHMS:
-        raise ObdError(f"Unknown algorithm {arguments.algorithm!r}; known are {', '.join(ALGORITHMS)}.")
+    config_type = algorithm(arguments.algorithm).config
     if not arguments.out.parent.is_dir():
         raise ObdError(f"The folder {arguments.out.parent} does not exist; create it first.")
-    config_type = CONFIGS[arguments.algorithm]
-    config = config_type(**chosen(arguments, config_type))
+    for other in {name for row in ALGORITHMS.values() for name in options(row.config)} - set(options(config_type)):
+        if getattr(arguments, other) is not None:
+            raise ObdError(f"{arguments.algorithm} has no setting {other.replace('_', ' ')}; leave it out.")
+    config = teacher_config(arguments.algorithm, arguments.preset, **chosen(arguments, config_type))
     dataset = open_dataset(arguments.dataset, stop)
     line = ProgressLine("Training the teacher")
 
@@ -119,7 +120,7 @@ def teach(arguments: argparse.Namespace, stop: Interrupt) -> Output:
         line(metrics.get("fraction", 0.0), f"update {step} {detail}")
 
     start = time.monotonic()
-    teacher = ALGORITHMS[arguments.algorithm](dataset, config, on_progress, stop)
+    teacher = train(arguments.algorithm, dataset, config, on_progress, stop)
     seconds = time.monotonic() - start
     save_teacher(arguments.out, teacher)
     result = score(dataset.env_id, [teacher.to_policy()], dataset.reference_returns, episodes=10, should_stop=stop)
@@ -127,6 +128,8 @@ def teach(arguments: argparse.Namespace, stop: Interrupt) -> Output:
         "out": str(arguments.out),
         "dataset": dataset.id,
         "algorithm": arguments.algorithm,
+        "preset": arguments.preset,
+        "updates": int(teacher.details["steps"]),
         "seconds": round(seconds, 1),
         "normalized_return_mean": round(result.normalized_return_mean, 2),
         "dataset_normalized_return_mean": round(float(dataset.normalized(dataset.episode_returns).mean()), 2),
@@ -293,14 +296,17 @@ def chosen(arguments: argparse.Namespace, config_type: type) -> Output:
     return {name: value for name in options(config_type) if (value := getattr(arguments, name, None)) is not None}
 
 
-def add_options(parser: argparse.ArgumentParser, config_type: Any, skip: set[str]) -> None:
+def add_options(parser: Any, config_type: Any, skip: set[str], group: str = "") -> None:
     """One flag per setting, described as in the app; without the flag the default (or the preset) holds."""
+    if group:
+        parser = parser.add_argument_group(f"settings of {group}")
     for field in dataclasses.fields(config_type):
         described: Option = field.metadata["option"]
         if field.name in skip:
             continue
         flag = "--" + field.name.replace("_", "-")
-        text = f"{described.help} (default: {field.default})".replace("%", "%%")
+        text = described.help if group else f"{described.help} (default: {field.default})"
+        text = text.replace("%", "%%")
         if isinstance(field.default, bool):
             parser.add_argument(flag, action=argparse.BooleanOptionalAction, default=None, help=text)
             continue
@@ -341,13 +347,18 @@ def build_parser() -> argparse.ArgumentParser:
     sub.add_argument("--seed", type=int, default=0)
     sub.add_argument("--workers", type=positive, default=None, help="processes (default: one per core)")
 
-    from obd.teachers.td3_bc import TD3BCConfig
+    from obd.teachers import ALGORITHMS, DEFAULT_PRESET
 
     sub = command("teach", teach, "train a near-expert offline, from one dataset only")
     sub.add_argument("--dataset", default=DEFAULT_DATASET)
-    sub.add_argument("--algorithm", default="td3_bc")
+    sub.add_argument("--algorithm", default="td3_bc", help=", ".join(ALGORITHMS))
+    text = "fast: about three minutes on one core; paper: as published (behaviour cloning: long)"
+    sub.add_argument("--preset", default=DEFAULT_PRESET, help=f"settings that flags then change; {text}")
     sub.add_argument("--out", type=Path, required=True)
-    add_options(sub, TD3BCConfig, skip=set())
+    seen: set[str] = set()
+    for name, row in ALGORITHMS.items():  # a setting of several algorithms is one flag
+        add_options(sub, row.config, skip=seen, group=name)
+        seen |= set(options(row.config))
 
     sub = command("distill", distill, "distil a dataset into synthetic state-action pairs")
     sub.add_argument("--out", type=Path, required=True, metavar="RUN_DIR")
