@@ -267,7 +267,10 @@ def bench(arguments: argparse.Namespace, stop: Interrupt) -> Output:
 
 
 EXPORT_FORMATS = ("npz", "safetensors", "minari", "torchscript")
-BENCHMARKS = {name: name for name in ("engine", "baselines", "returns", "showcase", "generalisation", "sizes")}
+BENCHMARKS = {name: name for name in ("engine", "baselines", "returns", "showcase", "generalisation", "sizes")} | {
+    "teachers": "teachers",
+    "teacher-scores": "teacher_scores",
+}
 
 
 # -- shared --------------------------------------------------------------------------------------------------
@@ -299,7 +302,7 @@ def chosen(arguments: argparse.Namespace, config_type: type) -> Output:
 def add_options(parser: Any, config_type: Any, skip: set[str], group: str = "") -> None:
     """One flag per setting, described as in the app; without the flag the default (or the preset) holds."""
     if group:
-        parser = parser.add_argument_group(f"settings of {group}")
+        parser = parser.add_argument_group(group)
     for field in dataclasses.fields(config_type):
         described: Option = field.metadata["option"]
         if field.name in skip:
@@ -348,6 +351,7 @@ def build_parser() -> argparse.ArgumentParser:
     sub.add_argument("--workers", type=positive, default=None, help="processes (default: one per core)")
 
     from obd.teachers import ALGORITHMS, DEFAULT_PRESET
+    from obd.teachers.training import TeacherConfig
 
     sub = command("teach", teach, "train a near-expert offline, from one dataset only")
     sub.add_argument("--dataset", default=DEFAULT_DATASET)
@@ -355,9 +359,10 @@ def build_parser() -> argparse.ArgumentParser:
     text = "fast: about three minutes on one core; paper: as published (behaviour cloning: long)"
     sub.add_argument("--preset", default=DEFAULT_PRESET, help=f"settings that flags then change; {text}")
     sub.add_argument("--out", type=Path, required=True)
-    seen: set[str] = set()
-    for name, row in ALGORITHMS.items():  # a setting of several algorithms is one flag
-        add_options(sub, row.config, skip=seen, group=name)
+    add_options(sub, TeacherConfig, skip=set(), group="settings of every algorithm (behaviour cloning: some)")
+    seen = set(options(TeacherConfig))
+    for row in ALGORITHMS.values():  # a setting of several algorithms is one flag, under the first of them
+        add_options(sub, row.config, skip=seen, group=f"settings of {row.label}")
         seen |= set(options(row.config))
 
     sub = command("distill", distill, "distil a dataset into synthetic state-action pairs")

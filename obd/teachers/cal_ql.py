@@ -22,7 +22,7 @@ from obd.config import option
 from obd.data.dataset import OfflineDataset
 from obd.teachers.networks import Networks, descend
 from obd.teachers.teacher import Teacher
-from obd.teachers.training import TeacherConfig, Transitions, make_teacher, reward_scale
+from obd.teachers.training import TeacherConfig, Transitions, make_teacher, reward_scale, value_size
 
 LOG_STD = (-20.0, 2.0)
 
@@ -32,14 +32,15 @@ class CalQLConfig(TeacherConfig):
     """Settings of Cal-QL."""
 
     actor_rate: float = option(1e-4, "Actor learning rate", "of Adam", low=1e-7, high=1.0)
-    alpha: float = option(5.0, "Conservatism", "weight of the CQL penalty", low=0.0, high=1e3)
+    conservatism: float = option(5.0, "Conservatism", "weight of the CQL penalty", low=0.0, high=1e3)
     actions_drawn: int = option(10, "Actions drawn", "per state and kind, for the penalty", low=1, high=100)
+    value_size: float = value_size()
 
 
 PRESETS = {
     "fast": {
         "steps": None, "seconds": 180.0, "target_rate": 0.02, "actor_rate": 1e-3, "critic_rate": 1e-3,
-        "final_rate": 0.1, "value_size": 10.0, "actions_drawn": 1, "alpha": 0.5,
+        "final_rate": 0.1, "value_size": 10.0, "actions_drawn": 1, "conservatism": 0.5,
     },
     "paper": {},
 }  # fmt: skip
@@ -53,7 +54,7 @@ class Learner:
     def __init__(self, dataset: OfflineDataset, config: CalQLConfig) -> None:
         self.dataset, self.config = dataset, config
         columns = ("states", "actions", "next_states", "rewards", "discounts", "returns")
-        self.data = Transitions(dataset, config, columns, reward_scale(dataset, config))
+        self.data = Transitions(dataset, config, columns, reward_scale(dataset, config.value_size, config.discount))
         self.generator = torch.Generator().manual_seed(config.seed)
         hidden = [config.hidden_width] * config.hidden_layers
         od, self.ad = dataset.observation_dim, dataset.action_dim
@@ -91,7 +92,7 @@ class Learner:
         q_drawn = torch.cat([q_drawn[:, :drawn], torch.maximum(q_drawn[:, drawn:], returns[:, 0])], 1)
         penalty = (torch.logsumexp(q_drawn - density, 1) - q_data).mean(1).sum()
         critic_loss = (q_data - target[:, 0]).square().mean(1).sum()
-        descend(critic_loss + config.alpha * penalty, self.critic_optimizer, config.critic_rate * rate)
+        descend(critic_loss + config.conservatism * penalty, self.critic_optimizer, config.critic_rate * rate)
 
         mean, log_std = self._policy(states)
         chosen, log_density = self._sample(mean, log_std, 1)
@@ -100,12 +101,13 @@ class Learner:
         descend(temperature * log_density.mean() - q.mean(), self.actor_optimizer, config.actor_rate * rate)
         entropy = -log_density.detach().mean()
         temperature_loss = self.log_temperature * (entropy + self.ad)  # the target entropy is -act_dim
+        self.log_temperature.grad = None
         descend(temperature_loss, self.temperature_optimizer, config.actor_rate * rate)
         self.critic_target.follow(self.critic, config.target_rate)
         if not report:
             return {}
         return {
-            "critic_loss": float(critic_loss),
+            "critic_loss": float(critic_loss.detach()),
             "penalty": float(penalty.detach()),
             "imitation_error": float((torch.tanh(mean.detach()) - actions).square().mean()),
             "q_data": float(q_data.detach().mean()) * self.data.reward_scale,

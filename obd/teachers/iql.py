@@ -31,7 +31,6 @@ class IQLConfig(TeacherConfig):
 
     expectile: float = option(0.7, "Expectile", "tau: how far above the mean V lies", low=0.5, high=0.999)
     temperature: float = option(3.0, "Inverse temperature", "beta: how strongly advantages count", low=0.0, high=100.0)
-    value_size: float = option(0.0, "Size of values", "not used: returns span 1,000", low=0.0, high=0.0)
 
 
 PRESETS = {

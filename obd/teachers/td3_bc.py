@@ -19,7 +19,7 @@ from obd.config import option
 from obd.data.dataset import OfflineDataset
 from obd.teachers.networks import Networks, descend
 from obd.teachers.teacher import Teacher
-from obd.teachers.training import TeacherConfig, Transitions, make_teacher, reward_scale
+from obd.teachers.training import TeacherConfig, Transitions, make_teacher, reward_scale, value_size
 
 
 @dataclass(frozen=True)
@@ -30,6 +30,7 @@ class TD3BCConfig(TeacherConfig):
     actor_every: int = option(2, "Actor delay", "critic updates per actor update", low=1, high=100)
     target_noise: float = option(0.2, "Target noise", "standard deviation of the smoothing noise", low=0.0, high=1.0)
     noise_clip: float = option(0.5, "Noise clip", "bound of the smoothing noise", low=0.0, high=2.0)
+    value_size: float = value_size()
 
 
 PRESETS = {
@@ -49,7 +50,7 @@ class Learner:
     def __init__(self, dataset: OfflineDataset, config: TD3BCConfig) -> None:
         self.dataset, self.config, self.steps = dataset, config, 0
         columns = ("states", "actions", "next_states", "rewards", "discounts")
-        self.data = Transitions(dataset, config, columns, reward_scale(dataset, config))
+        self.data = Transitions(dataset, config, columns, reward_scale(dataset, config.value_size, config.discount))
         self.generator = torch.Generator().manual_seed(config.seed)
         hidden = [config.hidden_width] * config.hidden_layers
         od, ad = dataset.observation_dim, dataset.action_dim

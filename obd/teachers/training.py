@@ -47,16 +47,18 @@ class TeacherConfig:
     )
     discount: float = option(0.99, "Discount", "gamma", low=0.0, high=0.9999)
     target_rate: float = option(0.005, "Target rate", "how fast the target networks follow", low=1e-5, high=1.0)
-    value_size: float = option(
-        0.0, "Size of values", "rewards are divided so that Q is of this size while training; 0 leaves them",
-        low=0.0, high=1e4,
-    )  # fmt: skip
 
     def __post_init__(self) -> None:
         for entry in fields(self):
             check(entry.name, getattr(self, entry.name), entry.metadata["option"])
         if self.steps is None and self.seconds is None:
             raise ObdError("Give either a time budget (seconds) or a number of updates (steps).")
+
+
+def value_size() -> Any:
+    """The setting of :func:`reward_scale`, for the algorithms whose losses are not tied to the size of rewards."""
+    text = "rewards are divided so that Q is of this size while training; 0 leaves them"
+    return option(0.0, "Size of values", text, low=0.0, high=1e4)
 
 
 class Learner(Protocol):
@@ -233,15 +235,15 @@ def discounted_returns(dataset: OfflineDataset, discount: float) -> Float:
     return result.astype(np.float32)
 
 
-def reward_scale(dataset: OfflineDataset, config: TeacherConfig) -> float:
-    """The divisor of the rewards that makes Q, about mean|r| / (1 - gamma), of size ``value_size``; 1 when that is 0.
+def reward_scale(dataset: OfflineDataset, size: float, discount: float) -> float:
+    """The divisor of the rewards that makes Q, about mean|r| / (1 - gamma), of this ``size``; 1 when that is 0.
 
     Adam's steps have a fixed length, so values in the hundreds take tens of thousands of updates to reach.
     """
-    if config.value_size == 0:
+    if size == 0:
         return 1.0
-    typical = float(np.abs(dataset.rewards).mean()) / (1 - config.discount)
-    return max(typical / config.value_size, 1e-6)
+    typical = float(np.abs(dataset.rewards).mean()) / (1 - discount)
+    return max(typical / size, 1e-6)
 
 
 def make_teacher(
