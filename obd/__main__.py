@@ -21,6 +21,8 @@ from typing import Any, NoReturn
 from obd.config import DEFAULT_DATASET, OBJECTIVES, PRESETS, DistillConfig, Option, options, preset
 from obd.errors import Cancelled, ObdError
 
+KINDS = ("sac", "td3", "tqc")  # of policies that can be imported
+
 Output = dict[str, Any]
 
 
@@ -134,6 +136,34 @@ def teach(arguments: argparse.Namespace, stop: Interrupt) -> Output:
         "normalized_return_mean": round(result.normalized_return_mean, 2),
         "dataset_normalized_return_mean": round(float(dataset.normalized(dataset.episode_returns).mean()), 2),
         "episodes": 10,
+    }
+
+
+def import_policy(arguments: argparse.Namespace, stop: Interrupt) -> Output:
+    from obd.data.catalog import list_datasets
+    from obd.data.reference import reference_returns
+    from obd.evaluation import evaluate as score
+    from obd.teachers.import_policy import import_policy as convert
+    from obd.teachers.teacher import save_teacher
+
+    if not arguments.out.parent.is_dir():
+        raise ObdError(f"The folder {arguments.out.parent} does not exist; create it first.")
+    env_id, reference = arguments.env, reference_returns(arguments.env or "")
+    if arguments.dataset is not None:
+        rows = {info.id: info for info in list_datasets()}
+        if arguments.dataset not in rows:
+            raise ObdError(f"Unknown dataset {arguments.dataset!r}; `python -m obd datasets` lists what can be opened.")
+        env_id, reference = rows[arguments.dataset].env_id, rows[arguments.dataset].reference_returns
+    teacher = convert(arguments.file, arguments.algorithm, env_id)
+    save_teacher(arguments.out, teacher)
+    result = score(env_id, [teacher.to_policy()], reference, episodes=arguments.episodes, should_stop=stop)
+    return {
+        "out": str(arguments.out),
+        "env_id": env_id,
+        "algorithm": arguments.algorithm,
+        "normalized_return_mean": round(result.normalized_return_mean, 2),
+        "return_mean": round(result.return_mean, 2),
+        "episodes": arguments.episodes,
     }
 
 
@@ -364,6 +394,15 @@ def build_parser() -> argparse.ArgumentParser:
     for row in ALGORITHMS.values():  # a setting of several algorithms is one flag, under the first of them
         add_options(sub, row.config, skip=seen, group=f"settings of {row.label}")
         seen |= set(options(row.config))
+
+    sub = command("import-policy", import_policy, "make a teacher of a policy saved by stable-baselines3")
+    sub.add_argument("file", type=Path, metavar="FILE.zip", help="what model.save(...) wrote; nothing is unpickled")
+    sub.add_argument("--algorithm", choices=KINDS, required=True)
+    where = sub.add_mutually_exclusive_group(required=True)
+    where.add_argument("--dataset", help="the dataset whose environment the policy is for")
+    where.add_argument("--env", help="the environment the policy is for")
+    sub.add_argument("--episodes", type=positive, default=10)
+    sub.add_argument("--out", type=Path, required=True, metavar="TEACHER.safetensors")
 
     sub = command("distill", distill, "distil a dataset into synthetic state-action pairs")
     sub.add_argument("--out", type=Path, required=True, metavar="RUN_DIR")
