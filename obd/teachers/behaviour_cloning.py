@@ -133,7 +133,7 @@ class Learner:
 
     def teacher(self, steps: int) -> Teacher:
         """The network with the lowest validation error; it has no action values."""
-        result = self.result()
+        result = self.result(validate=False)  # a look in between must not change what is kept
         layers = tuple(
             (torch.from_numpy(weight.T.copy()), torch.from_numpy(bias))
             for weight, bias in zip(result.policy.weights, result.policy.biases, strict=True)
@@ -141,9 +141,9 @@ class Learner:
         details = {name: str(getattr(result, name)) for name in ("best_step", "best_loss", "last_step", "last_loss")}
         return make_teacher(self.dataset, self.config, steps, "bc", layers, (), details=details)
 
-    def result(self) -> BCResult:
-        """What has been cloned so far."""
-        if not self.curve or self.curve[-1]["step"] != self.steps:
+    def result(self, validate: bool = True) -> BCResult:
+        """What has been cloned so far, the last network validated if wanted."""
+        if not self.curve or (validate and self.curve[-1]["step"] != self.steps):
             self.validate()
         if not math.isfinite(self.curve[-1]["validation_loss"]):
             raise ObdError("Behaviour cloning diverged; use a smaller step size.")

@@ -34,8 +34,11 @@ def state(kind: str, quantiles: int = 5) -> dict[str, torch.Tensor]:
     critics = network("critic.qf0.", 4, 8, 8, outputs) | network("critic.qf1.", 4, 8, 8, outputs)
     if kind == "td3":
         return network("actor.mu.", 3, 8, 8, 1) | critics
-    heads = {f"actor.{name}.{k[7:]}": v for name in ("mu", "log_std") for k, v in network("part.0.", 8, 1).items()}
-    heads = {key.replace("0.", "", 1): value for key, value in heads.items()}
+    heads = {
+        f"actor.{name}.{part}": tensor
+        for name in ("mu", "log_std")
+        for part, tensor in (("weight", torch.full((1, 8), 0.1)), ("bias", torch.full((1,), 0.2)))
+    }
     return network("actor.latent_pi.", 3, 8, 8) | heads | critics
 
 
