@@ -291,8 +291,16 @@ def import_set(arguments: argparse.Namespace, stop: Interrupt) -> Output:
 def bench(arguments: argparse.Namespace, stop: Interrupt) -> Output:
     import importlib
 
+    from obd.teachers import algorithm
+
     module = importlib.import_module(f"obd.bench.{BENCHMARKS[arguments.name]}")
-    result: Output = module.run(quick=arguments.quick, say=say, should_stop=stop)
+    given = {name: getattr(arguments, name) for name in ("dataset", "seeds", "steps", "algorithms")}
+    keywords = {name: value for name, value in given.items() if value is not None}
+    if keywords and arguments.name != "teacher-scores":
+        raise ObdError(f"The benchmark {arguments.name} takes no --{next(iter(keywords))}.")
+    for name in keywords.get("algorithms", ()):
+        algorithm(name)
+    result: Output = module.run(quick=arguments.quick, say=say, should_stop=stop, **keywords)
     return result
 
 
@@ -434,6 +442,11 @@ def build_parser() -> argparse.ArgumentParser:
     sub = command("bench", bench, "measure and print a benchmark")
     sub.add_argument("name", choices=tuple(BENCHMARKS))
     sub.add_argument("--quick", action="store_true", help="a short version for a first look")
+    scores = sub.add_argument_group("teacher-scores only")
+    scores.add_argument("--dataset", help="default: the built-in one")
+    scores.add_argument("--seeds", type=positive, help="trainings per algorithm (default: 3)")
+    scores.add_argument("--steps", type=int, help="updates per training (default: the preset's three minutes)")
+    scores.add_argument("--algorithms", nargs="+", metavar="NAME", help=f"default: {', '.join(ALGORITHMS)}")
     return parser
 
 

@@ -34,7 +34,7 @@ from obd.teachers.training import Session
 log = logging.getLogger(__name__)
 
 CHECKS = 20  # returns measured over the whole budget
-PATIENCE = 8  # of them without a new best: a plateau
+PATIENCE = 8  # of them without a new best: a plateau, once the policy is better than the data's mean episode
 MARGIN = 0.01  # a new best is better by this part of the span between the data's worst and best episode
 LIVE_EPISODES, FINAL_EPISODES = 3, 10
 LIVE_SEED, FINAL_SEED = 2_000_000, 3_000_000  # start states of the live and of the final measurement
@@ -156,7 +156,8 @@ class Teaching:
             self.losses.append({"step": float(session.step)} | session.metrics)
             if on_progress is not None:
                 on_progress(0.95 * session.fraction)
-            if judge.idle() and session.fraction >= measured_at and going_on:
+            # Not before the number of updates is known: rollouts on the same cores would distort the calibration.
+            if judge.idle() and session.total and session.fraction >= measured_at and going_on:
                 measured_at = (int(session.fraction * CHECKS) + 1) / CHECKS
                 judge.measure(session.step, session.teacher())
             self.returns = list(judge.returns)
@@ -208,7 +209,7 @@ class _Judge:
     def __init__(self, dataset: OfflineDataset, should_stop: ShouldStop | None, validates: bool) -> None:
         self.dataset, self.should_stop, self.validates = dataset, should_stop, validates
         span = dataset.normalized(dataset.episode_returns)
-        self.margin = MARGIN * float(span.max() - span.min())
+        self.margin, self.data_mean = MARGIN * float(span.max() - span.min()), float(span.mean())
         self.returns: list[Measured] = []
         self.best: tuple[int, Teacher] | None = None
         self.best_mean = -float("inf")
@@ -240,8 +241,11 @@ class _Judge:
         self._pending = (step, teacher, future)
 
     def plateau(self) -> bool:
-        """No new best for a while.  Behaviour cloning decides by its validation error instead."""
-        return not self.validates and self.since_best >= PATIENCE
+        """No new best for a while.  Behaviour cloning decides by its validation error instead.
+
+        A policy below the data's mean has not begun to learn: returns often stay flat for a while before they rise.
+        """
+        return not self.validates and self.since_best >= PATIENCE and self.best_mean > self.data_mean
 
     def close(self) -> None:
         """Give up a measurement that is still going on."""

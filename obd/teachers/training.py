@@ -23,7 +23,7 @@ from obd.teachers.teacher import CriticNorm, Layers, Teacher
 OnProgress = Callable[[int, dict[str, float]], None]
 Float = NDArray[np.float32]
 
-CALIBRATION_STEPS = 200  # timed (after as many warm-up steps) to turn seconds into steps
+CALIBRATION_STEPS = 200  # before the first estimate of how many updates fit into a time budget
 REPORT_SECONDS = 0.5
 BATCHES_DRAWN = 1024  # row numbers are drawn for this many batches at once
 
@@ -85,7 +85,9 @@ class Learner(Protocol):
 class Session:
     """A training in progress: call :meth:`advance` until it returns False, then :meth:`teacher`.
 
-    The same dataset, number of steps, seed and machine give the same teacher, however it is divided into calls.
+    The same dataset, number of steps, seed and machine give the same teacher, however it is divided into calls.  A
+    time budget becomes a number of steps that is estimated anew during the first half and then fixed: as learning
+    rates fall in the second half only, the final number with the same seed reproduces the training.
     """
 
     def __init__(self, learner: Learner, config: Any) -> None:
@@ -97,7 +99,7 @@ class Session:
         self.step = 0
         self.seconds = 0.0  # spent in advance()
         self.metrics: dict[str, float] = {}
-        self._calibration = 0.0
+        self._estimating = self.total is None
 
     @property
     def fraction(self) -> float:
@@ -117,21 +119,22 @@ class Session:
         torch.set_flush_denormal(True)  # Adam's second moments of idle units decay into slow denormal numbers
         start, before = time.monotonic(), self.seconds
         while self.total is None or self.step < self.total:
-            self._calibrate()
             fraction = 0.0 if self.total is None else (self.step + 1) / self.total
             last = self.step + 1 == self.total
             look = last or self.step % 16 == 15
             rate = 1 - (1 - self.final_rate) * max(0.0, 2 * fraction - 1)
             metrics = self.learner.update(rate, look)
             self.step += 1
-            if not look:
+            over = self.learner.over
+            if not look and not over:
                 continue
             self.metrics = metrics or self.metrics
             self.seconds = before + time.monotonic() - start
+            self._estimate()
             if should_stop is not None and should_stop():
                 raise Cancelled
             out_of_time = self.capped and self.seconds > (self.budget or 0.0)
-            if self.learner.over or out_of_time:
+            if over or out_of_time:
                 self.total = self.step
                 break
             if self.seconds - before > seconds:
@@ -151,15 +154,13 @@ class Session:
     def teacher(self) -> Teacher:
         return self.learner.teacher(self.step)
 
-    def _calibrate(self) -> None:
+    def _estimate(self) -> None:
         """Turn the time budget into a number of steps."""
-        if self.total is not None or self.budget is None:
+        if not self._estimating or self.budget is None or self.step < CALIBRATION_STEPS:
             return
-        if self.step == CALIBRATION_STEPS:
-            self._calibration = time.monotonic()
-        elif self.step == 2 * CALIBRATION_STEPS:
-            each = (time.monotonic() - self._calibration) / CALIBRATION_STEPS
-            self.total = max(self.step + 1, round(self.budget / max(each, 1e-9)))
+        fits = float(f"{self.budget * self.step / max(self.seconds, 1e-9):.2g}")  # rounded, so that it stays put
+        self.total = max(int(fits), 2 * self.step + 2)
+        self._estimating = self.total > 2 * self.step + 2
 
 
 def train(

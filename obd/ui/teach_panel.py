@@ -128,7 +128,7 @@ def _watch(dataset_id: str, running_when_drawn: bool) -> None:
                     help="Keeps the best network so far.",
                 ):
                     teaching.stop()
-                    st.rerun(scope="fragment")
+                    st.rerun()
         elif teaching.taught is not None:
             _use(str(teaching.taught.path))
         _charts(dataset_id, teaching)

@@ -20,7 +20,7 @@ def difference(networks: Networks, modules: list[Any]) -> float:
     distances = []
     for number, module in enumerate(modules):
         flat = [tensor for pair in networks.layers(number) for tensor in pair]
-        distances += [float((a - b).abs().max()) for a, b in zip(flat, module.parameters(), strict=True)]
+        distances += [float((a - b.detach()).abs().max()) for a, b in zip(flat, module.parameters(), strict=True)]
     return max(distances)
 
 
