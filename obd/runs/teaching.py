@@ -148,7 +148,7 @@ class Teaching:
         self, session: Session, judge: _Judge, on_progress: Progress | None, should_stop: ShouldStop | None
     ) -> None:
         going_on, measured_at = True, 0.0
-        while going_on and not self.stopping:
+        while going_on:  # one slice at least, so that even an early stop leaves a trained network
             going_on = session.advance(SLICE_SECONDS, should_stop)
             report = session.report()
             self.step, self.total = session.step, int(report["steps"])
@@ -161,7 +161,7 @@ class Teaching:
                 measured_at = (int(session.fraction * CHECKS) + 1) / CHECKS
                 judge.measure(session.step, session.teacher())
             self.returns = list(judge.returns)
-            if judge.plateau():
+            if judge.plateau() or self.stopping:
                 break
 
     def _finish(
