@@ -157,6 +157,13 @@ class _Pass(torch.autograd.Function):
         return slope, None, None
 
 
+def set_precision(name: str) -> None:
+    """Set the process-wide precision of matrix products; ``auto``: medium where the processor has bfloat16 tiles."""
+    if name == "auto":
+        name = "medium" if torch.cpu.get_capabilities().get("amx_bf16", False) else "highest"
+    torch.set_float32_matmul_precision(name)
+
+
 def descend(loss: Tensor, optimizer: torch.optim.Adam, rate: float) -> Tensor:
     """One step of Adam with this learning rate down ``loss``; returns its value."""
     torch.autograd.backward(loss)

@@ -18,6 +18,7 @@ from obd.data.dataset import OfflineDataset
 from obd.errors import Cancelled, ObdError
 from obd.events import ShouldStop
 from obd.policy import Head
+from obd.teachers.networks import set_precision
 from obd.teachers.teacher import CriticNorm, Layers, Teacher
 
 OnProgress = Callable[[int, dict[str, float]], None]
@@ -47,6 +48,14 @@ class TeacherConfig:
     )
     discount: float = option(0.99, "Discount", "gamma", low=0.0, high=0.9999)
     target_rate: float = option(0.005, "Target rate", "how fast the target networks follow", low=1e-5, high=1.0)
+
+    precision: str = option(
+        "auto",
+        "Matrix precision",
+        "torch.set_float32_matmul_precision; auto is medium where the processor multiplies bfloat16 matrices (AMX), "
+        "else highest",
+        choices=("auto", "highest", "high", "medium"),
+    )
 
     def __post_init__(self) -> None:
         for entry in fields(self):
@@ -99,6 +108,7 @@ class Session:
         self.step = 0
         self.seconds = 0.0  # spent in advance()
         self.metrics: dict[str, float] = {}
+        self.precision = str(getattr(config, "precision", "auto"))
         self._estimating = self.total is None
 
     @property
@@ -116,6 +126,7 @@ class Session:
             ObdError: the training diverged.
         """
         torch.set_num_threads(1)  # the matrices are small, and the bits then do not depend on the number of cores
+        set_precision(self.precision)
         torch.set_flush_denormal(True)  # Adam's second moments of idle units decay into slow denormal numbers
         start, before = time.monotonic(), self.seconds
         while self.total is None or self.step < self.total:
