@@ -22,7 +22,7 @@ from obd.events import ShouldStop
 from obd.policy import MLPPolicy
 from obd.teachers.networks import Networks, descend
 from obd.teachers.teacher import Teacher
-from obd.teachers.training import OnProgress, Session, make_teacher
+from obd.teachers.training import OnProgress, Session, make_teacher, precision
 
 VALIDATION_ROWS = 20_000  # held-out transitions used at most: enough for three digits
 
@@ -41,6 +41,7 @@ class BCConfig:
     held_out: float = option(0.1, "Held out", "fraction of the episodes kept for validation", low=0.01, high=0.5)
     check_every: int = option(1_000, "Check every", "steps between validations", low=1, high=1_000_000)
     patience: int = option(10, "Patience", "validations without improvement before stopping", low=1, high=10_000)
+    precision: str = precision()
 
     def __post_init__(self) -> None:
         for entry in fields(self):

@@ -26,7 +26,19 @@ Float = NDArray[np.float32]
 
 CALIBRATION_STEPS = 200  # before the first estimate of how many updates fit into a time budget
 REPORT_SECONDS = 0.5
+LOOK_EVERY = 16  # updates between two looks at the clock, the losses and the stop signal
 BATCHES_DRAWN = 1024  # row numbers are drawn for this many batches at once
+
+
+def precision() -> Any:
+    """The setting of :func:`obd.teachers.networks.set_precision`; it is process-wide, so one rule serves everything."""
+    return option(
+        "auto",
+        "Matrix precision",
+        "torch.set_float32_matmul_precision; auto is medium where the processor multiplies bfloat16 matrices (AMX), "
+        "else highest",
+        choices=("auto", "highest", "high", "medium"),
+    )
 
 
 @dataclass(frozen=True)
@@ -49,13 +61,7 @@ class TeacherConfig:
     discount: float = option(0.99, "Discount", "gamma", low=0.0, high=0.9999)
     target_rate: float = option(0.005, "Target rate", "how fast the target networks follow", low=1e-5, high=1.0)
 
-    precision: str = option(
-        "auto",
-        "Matrix precision",
-        "torch.set_float32_matmul_precision; auto is medium where the processor multiplies bfloat16 matrices (AMX), "
-        "else highest",
-        choices=("auto", "highest", "high", "medium"),
-    )
+    precision: str = precision()
 
     def __post_init__(self) -> None:
         for entry in fields(self):
@@ -108,7 +114,7 @@ class Session:
         self.step = 0
         self.seconds = 0.0  # spent in advance()
         self.metrics: dict[str, float] = {}
-        self.precision = str(getattr(config, "precision", "auto"))
+        self.precision = str(config.precision)
         self._estimating = self.total is None
 
     @property
@@ -132,7 +138,7 @@ class Session:
         while self.total is None or self.step < self.total:
             fraction = 0.0 if self.total is None else (self.step + 1) / self.total
             last = self.step + 1 == self.total
-            look = last or self.step % 16 == 15
+            look = last or self.step % LOOK_EVERY == LOOK_EVERY - 1
             rate = 1 - (1 - self.final_rate) * max(0.0, 2 * fraction - 1)
             metrics = self.learner.update(rate, look)
             self.step += 1
@@ -171,7 +177,8 @@ class Session:
             return
         fits = float(f"{self.budget * self.step / max(self.seconds, 1e-9):.2g}")  # rounded, so that it stays put
         self.total = max(int(fits), 2 * self.step + 2)
-        self._estimating = self.total > 2 * self.step + 2
+        # Fixed once the second half may begin before the next look.
+        self._estimating = self.total > 2 * (self.step + LOOK_EVERY) + 2
 
 
 def train(
