@@ -6,7 +6,8 @@
 Over b runs a log-sum-exp with importance weights: uniform actions and actions of pi(s) and pi(s').  Calibration: the
 Q of the policy's actions counts as no less than a reference value, here the Monte-Carlo return of the data from s on
 (cut at the end of the episode).  Backbone: soft actor-critic with a learned temperature, target entropy -act_dim, no
-entropy in the targets.  Published: CQL weight 5, ten actions of each kind, actor 1e-4, critic 3e-4.
+entropy in the targets.  Published: CQL weight 5, ten actions of each kind, actor 1e-4, critic 3e-4.  ``fast`` is the
+cheapest form (one action of each kind); 5,000 updates of it do not make a good policy yet.
 """
 
 from __future__ import annotations

@@ -16,6 +16,7 @@ from obd.ui.tasks import Task
 from obd.ui.theme import style
 
 LOSSES = ("critic_loss", "value_loss", "imitation_error", "validation_loss", "train_loss")
+NO_LOSSES = "Losses appear with the first updates."
 PRESETS = {"fast": "Minutes", "paper": "As published (hours)", "long": "Until it stops improving"}
 
 
@@ -149,7 +150,9 @@ def _charts(dataset_id: str, teaching: Teaching) -> None:
     with left:
         curves = loss_curves(list(teaching.losses))
         st.echarts_chart(losses_chart(curves, total), key=f"teach losses {dataset_id}", height=300, alt=alt(curves))
-        st.caption(" · ".join(f"{style(c.objective).label}: {style(c.objective).explanation}" for c in curves) or "…")
+        st.caption(
+            " · ".join(f"{style(c.objective).label}: {style(c.objective).explanation}" for c in curves) or NO_LOSSES
+        )
     with right:
         references = _references(dataset_id)
         words = "normalised return" if teaching.normalized else "return"
