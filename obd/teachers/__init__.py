@@ -26,7 +26,7 @@ class Algorithm:
         summary: one line in plain words.
         config: its settings, a frozen dataclass with the published values as defaults.
         learner: (dataset, settings) -> Learner.
-        presets: named settings; ``fast`` works within about three minutes on one core, ``paper`` is as published.
+        presets: named settings; ``fast`` is made for three minutes on one core, ``paper`` is as published.
     """
 
     label: str
