@@ -66,7 +66,7 @@ def _form(dataset_id: str, running: bool) -> None:
             "Preset",
             list(row.presets),
             format_func=lambda key: PRESETS.get(key, key),
-            help="Minutes: larger steps and a decay, made for about three minutes of one free core. Cal-QL needs longer.",
+            help="Minutes: larger steps and a decay, for three minutes of one free core. Cal-QL needs longer.",
             key=f"teach preset {name}",
             persist_state="session",
         )
