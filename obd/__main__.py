@@ -21,6 +21,8 @@ from typing import Any, NoReturn
 from obd.config import DEFAULT_DATASET, OBJECTIVES, PRESETS, DistillConfig, Option, options, preset
 from obd.errors import Cancelled, ObdError
 
+KINDS = ("sac", "td3", "tqc")  # of policies that can be imported
+
 Output = dict[str, Any]
 
 
@@ -102,15 +104,16 @@ def collect(arguments: argparse.Namespace, stop: Interrupt) -> Output:
 
 def teach(arguments: argparse.Namespace, stop: Interrupt) -> Output:
     from obd.evaluation import evaluate as score
-    from obd.teachers import ALGORITHMS, CONFIGS
+    from obd.teachers import ALGORITHMS, algorithm, teacher_config, train
     from obd.teachers.teacher import save_teacher
 
-    if arguments.algorithm not in ALGORITHMS:
-        raise ObdError(f"Unknown algorithm {arguments.algorithm!r}; known are {', '.join(ALGORITHMS)}.")
+    config_type = algorithm(arguments.algorithm).config
     if not arguments.out.parent.is_dir():
         raise ObdError(f"The folder {arguments.out.parent} does not exist; create it first.")
-    config_type = CONFIGS[arguments.algorithm]
-    config = config_type(**chosen(arguments, config_type))
+    for other in {name for row in ALGORITHMS.values() for name in options(row.config)} - set(options(config_type)):
+        if getattr(arguments, other) is not None:
+            raise ObdError(f"{arguments.algorithm} has no setting {other.replace('_', ' ')}; leave it out.")
+    config = teacher_config(arguments.algorithm, arguments.preset, **chosen(arguments, config_type))
     dataset = open_dataset(arguments.dataset, stop)
     line = ProgressLine("Training the teacher")
 
@@ -119,7 +122,7 @@ def teach(arguments: argparse.Namespace, stop: Interrupt) -> Output:
         line(metrics.get("fraction", 0.0), f"update {step} {detail}")
 
     start = time.monotonic()
-    teacher = ALGORITHMS[arguments.algorithm](dataset, config, on_progress, stop)
+    teacher = train(arguments.algorithm, dataset, config, on_progress, stop)
     seconds = time.monotonic() - start
     save_teacher(arguments.out, teacher)
     result = score(dataset.env_id, [teacher.to_policy()], dataset.reference_returns, episodes=10, should_stop=stop)
@@ -127,10 +130,40 @@ def teach(arguments: argparse.Namespace, stop: Interrupt) -> Output:
         "out": str(arguments.out),
         "dataset": dataset.id,
         "algorithm": arguments.algorithm,
+        "preset": arguments.preset,
+        "updates": int(teacher.details["steps"]),
         "seconds": round(seconds, 1),
         "normalized_return_mean": round(result.normalized_return_mean, 2),
         "dataset_normalized_return_mean": round(float(dataset.normalized(dataset.episode_returns).mean()), 2),
         "episodes": 10,
+    }
+
+
+def import_policy(arguments: argparse.Namespace, stop: Interrupt) -> Output:
+    from obd.data.catalog import list_datasets
+    from obd.data.reference import reference_returns
+    from obd.evaluation import evaluate as score
+    from obd.teachers.import_policy import import_policy as convert
+    from obd.teachers.teacher import save_teacher
+
+    if not arguments.out.parent.is_dir():
+        raise ObdError(f"The folder {arguments.out.parent} does not exist; create it first.")
+    env_id, reference = arguments.env, reference_returns(arguments.env or "")
+    if arguments.dataset is not None:
+        rows = {info.id: info for info in list_datasets()}
+        if arguments.dataset not in rows:
+            raise ObdError(f"Unknown dataset {arguments.dataset!r}; `python -m obd datasets` lists what can be opened.")
+        env_id, reference = rows[arguments.dataset].env_id, rows[arguments.dataset].reference_returns
+    teacher = convert(arguments.file, arguments.algorithm, env_id)
+    save_teacher(arguments.out, teacher)
+    result = score(env_id, [teacher.to_policy()], reference, episodes=arguments.episodes, should_stop=stop)
+    return {
+        "out": str(arguments.out),
+        "env_id": env_id,
+        "algorithm": arguments.algorithm,
+        "normalized_return_mean": round(result.normalized_return_mean, 2),
+        "return_mean": round(result.return_mean, 2),
+        "episodes": arguments.episodes,
     }
 
 
@@ -258,13 +291,24 @@ def import_set(arguments: argparse.Namespace, stop: Interrupt) -> Output:
 def bench(arguments: argparse.Namespace, stop: Interrupt) -> Output:
     import importlib
 
+    from obd.teachers import algorithm
+
     module = importlib.import_module(f"obd.bench.{BENCHMARKS[arguments.name]}")
-    result: Output = module.run(quick=arguments.quick, say=say, should_stop=stop)
+    given = {name: getattr(arguments, name) for name in ("dataset", "seeds", "steps", "algorithms")}
+    keywords = {name: value for name, value in given.items() if value is not None}
+    if keywords and arguments.name != "teacher-scores":
+        raise ObdError(f"The benchmark {arguments.name} takes no --{next(iter(keywords))}.")
+    for name in keywords.get("algorithms", ()):
+        algorithm(name)
+    result: Output = module.run(quick=arguments.quick, say=say, should_stop=stop, **keywords)
     return result
 
 
 EXPORT_FORMATS = ("npz", "safetensors", "minari", "torchscript")
-BENCHMARKS = {name: name for name in ("engine", "baselines", "returns", "showcase", "generalisation", "sizes")}
+BENCHMARKS = {name: name for name in ("engine", "baselines", "returns", "showcase", "generalisation", "sizes")} | {
+    "teachers": "teachers",
+    "teacher-scores": "teacher_scores",
+}
 
 
 # -- shared --------------------------------------------------------------------------------------------------
@@ -293,14 +337,17 @@ def chosen(arguments: argparse.Namespace, config_type: type) -> Output:
     return {name: value for name in options(config_type) if (value := getattr(arguments, name, None)) is not None}
 
 
-def add_options(parser: argparse.ArgumentParser, config_type: Any, skip: set[str]) -> None:
+def add_options(parser: Any, config_type: Any, skip: set[str], group: str = "") -> None:
     """One flag per setting, described as in the app; without the flag the default (or the preset) holds."""
+    if group:
+        parser = parser.add_argument_group(group)
     for field in dataclasses.fields(config_type):
         described: Option = field.metadata["option"]
         if field.name in skip:
             continue
         flag = "--" + field.name.replace("_", "-")
-        text = f"{described.help} (default: {field.default})".replace("%", "%%")
+        text = described.help if group else f"{described.help} (default: {field.default})"
+        text = text.replace("%", "%%")
         if isinstance(field.default, bool):
             parser.add_argument(flag, action=argparse.BooleanOptionalAction, default=None, help=text)
             continue
@@ -341,13 +388,29 @@ def build_parser() -> argparse.ArgumentParser:
     sub.add_argument("--seed", type=int, default=0)
     sub.add_argument("--workers", type=positive, default=None, help="processes (default: one per core)")
 
-    from obd.teachers.td3_bc import TD3BCConfig
+    from obd.teachers import ALGORITHMS, DEFAULT_PRESET
+    from obd.teachers.training import TeacherConfig
 
     sub = command("teach", teach, "train a near-expert offline, from one dataset only")
     sub.add_argument("--dataset", default=DEFAULT_DATASET)
-    sub.add_argument("--algorithm", default="td3_bc")
+    sub.add_argument("--algorithm", default="td3_bc", help=", ".join(ALGORITHMS))
+    text = "fast: about three minutes on one core; paper: as published (behaviour cloning: long)"
+    sub.add_argument("--preset", default=DEFAULT_PRESET, help=f"settings that flags then change; {text}")
     sub.add_argument("--out", type=Path, required=True)
-    add_options(sub, TD3BCConfig, skip=set())
+    add_options(sub, TeacherConfig, skip=set(), group="settings of every algorithm (behaviour cloning: some)")
+    seen = set(options(TeacherConfig))
+    for row in ALGORITHMS.values():  # a setting of several algorithms is one flag, under the first of them
+        add_options(sub, row.config, skip=seen, group=f"settings of {row.label}")
+        seen |= set(options(row.config))
+
+    sub = command("import-policy", import_policy, "make a teacher of a policy saved by stable-baselines3")
+    sub.add_argument("file", type=Path, metavar="FILE.zip", help="what model.save(...) wrote; nothing is unpickled")
+    sub.add_argument("--algorithm", choices=KINDS, required=True)
+    where = sub.add_mutually_exclusive_group(required=True)
+    where.add_argument("--dataset", help="the dataset whose environment the policy is for")
+    where.add_argument("--env", help="the environment the policy is for")
+    sub.add_argument("--episodes", type=positive, default=10)
+    sub.add_argument("--out", type=Path, required=True, metavar="TEACHER.safetensors")
 
     sub = command("distill", distill, "distil a dataset into synthetic state-action pairs")
     sub.add_argument("--out", type=Path, required=True, metavar="RUN_DIR")
@@ -379,6 +442,11 @@ def build_parser() -> argparse.ArgumentParser:
     sub = command("bench", bench, "measure and print a benchmark")
     sub.add_argument("name", choices=tuple(BENCHMARKS))
     sub.add_argument("--quick", action="store_true", help="a short version for a first look")
+    scores = sub.add_argument_group("teacher-scores only")
+    scores.add_argument("--dataset", help="default: the built-in one")
+    scores.add_argument("--seeds", type=positive, help="trainings per algorithm (default: 3)")
+    scores.add_argument("--steps", type=int, help="updates per training (default: the preset's three minutes)")
+    scores.add_argument("--algorithms", nargs="+", metavar="NAME", help=f"default: {', '.join(ALGORITHMS)}")
     return parser
 
 

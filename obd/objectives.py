@@ -48,6 +48,10 @@ def needs_teacher(objective: str) -> bool:
     return objective != "dbc"
 
 
+def needs_values(objective: str) -> bool:
+    return objective == "av_pbc"
+
+
 def outer_targets(
     objective: str, dataset: OfflineDataset, teacher: TargetTeacher | None, q_weighting: str = "shifted"
 ) -> OuterTargets:
@@ -65,7 +69,7 @@ def outer_targets(
     observations = torch.from_numpy(dataset.observations)
     with torch.no_grad():
         targets = teacher.act(observations)
-        q = teacher.q(observations, targets) if objective == "av_pbc" else None
+        q = teacher.q(observations, targets) if needs_values(objective) else None
     weights = None if q is None else q_weights(q.clone(), q_weighting)
     return OuterTargets(targets.clone(), weights)
 

@@ -27,6 +27,11 @@ def runs_dir() -> Path:
     return Path(configured) if configured else Path(platformdirs.user_data_dir(APP_NAME)) / "runs"
 
 
+def teachers_dir() -> Path:
+    """``teachers`` beside the runs: what the app trained or opened.  Not created here."""
+    return runs_dir().parent / "teachers"
+
+
 def minari_dir() -> Path:
     """The root of the local Minari datasets (``MINARI_DATASETS_PATH`` or ``~/.minari/datasets``).  Not created here."""
     configured = os.environ.get("MINARI_DATASETS_PATH")

@@ -11,11 +11,12 @@ from torch import Tensor, nn
 
 from obd.config import DistillConfig
 from obd.data.dataset import OfflineDataset
-from obd.engine.distill import generator, recipe, set_precision
+from obd.engine.distill import generator, recipe
 from obd.engine.distilled import DistilledDataset
 from obd.engine.unroll import Shape, Unroll, orthogonal_parameters
 from obd.errors import ObdError
 from obd.policy import MLPPolicy
+from obd.teachers.networks import set_precision
 
 
 class Architecture(NamedTuple):

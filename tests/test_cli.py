@@ -14,6 +14,7 @@ import pytest
 
 from obd.__main__ import main
 from tests.helpers import DATASET, store_pendulum
+from tests.teachers.test_import_policy import state, write
 
 TINY = [
     *("--dataset", DATASET, "--size", "8", "--hidden-layers", "2", "--hidden-width", "16"),
@@ -132,6 +133,37 @@ def test_teach(capsys: pytest.CaptureFixture[str], teacher: Path, tmp_path: Path
     assert distilled["outer_steps"] == 3
 
 
+@pytest.mark.parametrize("algorithm", ["rebrac", "bc"])
+def test_teach_every_kind(capsys: pytest.CaptureFixture[str], teacher: Path, tmp_path: Path, algorithm: str) -> None:
+    out = tmp_path / "new.safetensors"
+    small = ["--hidden-width", 8, "--batch-size", 16, "--steps", 20, "--out", out]
+    result = run(capsys, "teach", "--dataset", DATASET, "--algorithm", algorithm, *small)
+    assert (result["updates"], result["preset"]) == (20, "fast")
+    arguments = ["distill", *TINY, "--teacher", out, "--steps", 3, "--out"]
+    if algorithm == "bc":  # it has no action values
+        assert "no action values" in refuse(capsys, *arguments, tmp_path / "a", "--objective", "av_pbc")
+        assert not (tmp_path / "a").exists()
+    assert run(capsys, *arguments, tmp_path / "b", "--objective", "pbc")["outer_steps"] == 3
+
+
+def test_import_policy(capsys: pytest.CaptureFixture[str], teacher: Path, tmp_path: Path) -> None:
+    source = write(tmp_path / "model.zip", state("sac"))
+    out = tmp_path / "imported.safetensors"
+    command = ["import-policy", source, "--algorithm", "sac", "--episodes", 1, "--out", out]
+    result = run(capsys, *command, "--dataset", DATASET)
+    assert result["env_id"] == "Pendulum-v1" and result["return_mean"] < 0 and out.is_file()
+    distilled = run(
+        capsys, "distill", *TINY, "--objective", "av_pbc", "--teacher", out, "--steps", 3, "--out", tmp_path / "run"
+    )
+    assert distilled["outer_steps"] == 3
+    assert "Unknown dataset" in refuse(capsys, *command, "--dataset", "a/b-v0")
+    assert "no file" in refuse(
+        capsys, "import-policy", tmp_path / "x.zip", "--algorithm", "td3", "--env", "Pendulum-v1", "--out", out
+    )
+    assert "cannot make" in refuse(capsys, *command, "--env", "Nothing-v9")
+    assert "required" in refuse(capsys, *command)
+
+
 def test_collect(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     from obd.data import catalog
 
@@ -171,6 +203,11 @@ def test_bad_input(capsys: pytest.CaptureFixture[str], teacher: Path, tmp_path: 
     assert "no run" in refuse(capsys, "resume", tmp_path / "nowhere")
     assert "Unknown algorithm" in refuse(capsys, "teach", "--dataset", DATASET, "--algorithm", "x", "--out", wrong)
     assert "does not exist" in refuse(capsys, "teach", "--dataset", DATASET, "--out", tmp_path / "no" / "t")
+    teach = ["teach", "--dataset", DATASET, "--out", wrong, "--algorithm"]
+    assert "Unknown preset" in refuse(capsys, *teach, "bc", "--preset", "paper")
+    assert "iql has no setting alpha" in refuse(capsys, *teach, "iql", "--alpha", 3)
+    assert "Unknown algorithm" in refuse(capsys, "bench", "teacher-scores", "--algorithms", "ppo")
+    assert "takes no --seeds" in refuse(capsys, "bench", "engine", "--seeds", 2)
     assert "invalid choice" in refuse(capsys, "bench", "nonsense")
     assert "required" in refuse(capsys)
 

@@ -30,6 +30,7 @@ from obd.engine.unroll import Shape, Unroll, orthogonal_parameters, outer_loss
 from obd.errors import Cancelled, ObdError
 from obd.events import Checkpoint, Finished, OnEvent, Progress, ShouldStop, Snapshot, Started, ignore
 from obd.objectives import OuterTargets, TargetTeacher, needs_teacher, outer_targets
+from obd.teachers.networks import set_precision
 
 CLIP_FACTOR, SKIP_FACTOR, NORM_WINDOW = 1.5, 10.0, 101
 LOSS_WINDOW, EXPLODED, KEEP_EVERY = 21, 3.0, 10
@@ -50,13 +51,6 @@ def select_device(name: str) -> torch.device:
     if not available.get(name, False):
         raise ObdError(f"This machine has no {name} device; choose auto or cpu.")
     return torch.device(name)
-
-
-def set_precision(name: str) -> None:
-    """Set the process-wide precision of matrix products; ``auto`` as in :class:`DistillConfig`."""
-    if name == "auto":
-        name = "medium" if torch.cpu.get_capabilities().get("amx_bf16", False) else "highest"
-    torch.set_float32_matmul_precision(name)
 
 
 def _prepare_worker() -> None:

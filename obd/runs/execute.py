@@ -20,7 +20,7 @@ from obd.engine.distilled import DistilledDataset
 from obd.errors import Cancelled, ObdError
 from obd.evaluation import evaluate
 from obd.events import Checkpoint, Event, Finished, Progress, ShouldStop, Snapshot, Started
-from obd.objectives import OuterTargets, needs_teacher, outer_targets
+from obd.objectives import OuterTargets, needs_teacher, needs_values, outer_targets
 from obd.policy import EnsemblePolicy
 from obd.runs.store import Run, finite, progress_row
 from obd.students import train_students
@@ -56,6 +56,8 @@ def open_teacher(config: DistillConfig, dataset: OfflineDataset) -> Teacher | No
         return None
     teacher = load_teacher(teacher_path(config))
     teacher.check_matches(dataset)
+    if needs_values(config.objective):
+        teacher.check_has_values()
     return teacher
 
 

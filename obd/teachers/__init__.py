@@ -3,13 +3,108 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
 
-from obd.teachers.td3_bc import TD3BCConfig
-from obd.teachers.td3_bc import train as train_td3_bc
+from obd.data.dataset import OfflineDataset
+from obd.errors import ObdError
+from obd.events import ShouldStop
+from obd.teachers import behaviour_cloning, cal_ql, iql, rebrac, td3_bc
 from obd.teachers.teacher import Teacher
+from obd.teachers.training import Learner, OnProgress, Session
+from obd.teachers.training import train as run_session
 
-# name -> settings; name -> train(dataset, config, on_progress, should_stop)
-CONFIGS: dict[str, type] = {"td3_bc": TD3BCConfig}
-ALGORITHMS: dict[str, Callable[..., Teacher]] = {"td3_bc": train_td3_bc}
+DEFAULT_PRESET = "fast"
 
-__all__ = ["ALGORITHMS", "CONFIGS", "Teacher"]
+
+@dataclass(frozen=True)
+class Algorithm:
+    """One way to make a teacher.
+
+    Attributes:
+        label: name for people.
+        summary: one line in plain words.
+        config: its settings, a frozen dataclass with the published values as defaults.
+        learner: (dataset, settings) -> Learner.
+        presets: named settings; ``fast`` is made for three minutes on one core, ``paper`` is as published.
+    """
+
+    label: str
+    summary: str
+    config: type
+    learner: Callable[[OfflineDataset, Any], Learner]
+    presets: dict[str, dict[str, Any]]
+
+
+ALGORITHMS: dict[str, Algorithm] = {
+    "td3_bc": Algorithm(
+        "TD3+BC",
+        "maximises the action value while staying near the data's actions",
+        td3_bc.TD3BCConfig,
+        td3_bc.Learner,
+        td3_bc.PRESETS,
+    ),
+    "rebrac": Algorithm(
+        "ReBRAC",
+        "TD3+BC with layer norm and a second penalty inside the critic's target",
+        rebrac.ReBRACConfig,
+        rebrac.Learner,
+        rebrac.PRESETS,
+    ),
+    "iql": Algorithm(
+        "IQL",
+        "learns values from the data's actions only and clones the better ones",
+        iql.IQLConfig,
+        iql.Learner,
+        iql.PRESETS,
+    ),
+    "cal_ql": Algorithm(
+        "Cal-QL",
+        "keeps the values of unseen actions low, but not below the data's returns; the paper's teacher, and slow",
+        cal_ql.CalQLConfig,
+        cal_ql.Learner,
+        cal_ql.PRESETS,
+    ),
+    "bc": Algorithm(
+        "Behaviour cloning",
+        "imitates every action in the data: the baseline, without action values",
+        behaviour_cloning.BCConfig,
+        behaviour_cloning.Learner,
+        behaviour_cloning.PRESETS,
+    ),
+}
+
+
+def algorithm(name: str) -> Algorithm:
+    """The algorithm called ``name``; ObdError with the known names otherwise."""
+    if name not in ALGORITHMS:
+        raise ObdError(f"Unknown algorithm {name!r}; known are {', '.join(ALGORITHMS)}.")
+    return ALGORITHMS[name]
+
+
+def teacher_config(name: str, preset: str = DEFAULT_PRESET, **changes: Any) -> Any:
+    """Settings of an algorithm: a preset with ``changes``.  A number of steps replaces a time budget and vice versa."""
+    chosen = algorithm(name)
+    if preset not in chosen.presets:
+        raise ObdError(f"Unknown preset {preset!r}; known are {', '.join(chosen.presets)}.")
+    values = dict(chosen.presets[preset])
+    if changes.get("steps") is not None:
+        values |= {"seconds": None}
+    elif changes.get("seconds") is not None:
+        values |= {"steps": None}
+    return chosen.config(**(values | changes))
+
+
+def train(
+    name: str,
+    dataset: OfflineDataset,
+    config: Any = None,
+    on_progress: OnProgress | None = None,
+    should_stop: ShouldStop | None = None,
+) -> Teacher:
+    """Train a teacher; see :func:`obd.teachers.training.train` for progress and errors."""
+    config = teacher_config(name) if config is None else config
+    return run_session(algorithm(name).learner(dataset, config), config, on_progress, should_stop)
+
+
+__all__ = ["ALGORITHMS", "DEFAULT_PRESET", "Algorithm", "Session", "Teacher", "algorithm", "teacher_config", "train"]

@@ -6,10 +6,8 @@ the error on held-out episodes has not improved for a while; the best network is
 
 from __future__ import annotations
 
-import itertools
 import math
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, fields
 
 import numpy as np
@@ -19,11 +17,13 @@ from torch import Tensor
 
 from obd.config import check, option
 from obd.data.dataset import OfflineDataset
-from obd.errors import Cancelled, ObdError
+from obd.errors import ObdError
 from obd.events import ShouldStop
 from obd.policy import MLPPolicy
+from obd.teachers.networks import Networks, descend
+from obd.teachers.teacher import Teacher
+from obd.teachers.training import OnProgress, Session, make_teacher, precision
 
-OnProgress = Callable[[int, dict[str, float]], None]
 VALIDATION_ROWS = 20_000  # held-out transitions used at most: enough for three digits
 
 
@@ -32,8 +32,8 @@ class BCConfig:
     """Settings of behaviour cloning.  Whichever of steps, seconds and patience runs out first ends the training."""
 
     seed: int = option(0, "Seed", "fixes the held-out episodes, the start and the batches", low=0, high=2**31 - 1)
-    steps: int = option(100_000, "Steps", "gradient steps at most", low=1, high=10**8)
-    seconds: float | None = option(None, "Seconds", "time at most; ends the run at a check", low=1, high=1e6)
+    steps: int | None = option(100_000, "Updates", "gradient steps at most", low=1, high=10**8)
+    seconds: float | None = option(None, "Seconds", "time at most", low=1, high=1e6)
     batch_size: int = option(256, "Batch size", "transitions per step", low=1, high=65_536)
     step_size: float = option(1e-3, "Step size", "of Adam", low=1e-7, high=1.0)
     hidden_layers: int = option(3, "Hidden layers", "of the policy", low=1, high=8)
@@ -41,10 +41,16 @@ class BCConfig:
     held_out: float = option(0.1, "Held out", "fraction of the episodes kept for validation", low=0.01, high=0.5)
     check_every: int = option(1_000, "Check every", "steps between validations", low=1, high=1_000_000)
     patience: int = option(10, "Patience", "validations without improvement before stopping", low=1, high=10_000)
+    precision: str = precision()
 
     def __post_init__(self) -> None:
         for entry in fields(self):
             check(entry.name, getattr(self, entry.name), entry.metadata["option"])
+        if self.steps is None and self.seconds is None:
+            raise ObdError("Give either a time budget (seconds) or a number of updates (steps).")
+
+
+PRESETS = {"fast": {"steps": None, "seconds": 180.0}, "long": {}}
 
 
 @dataclass(frozen=True)
@@ -56,6 +62,7 @@ class BCResult:
         curve: one entry per validation: ``step``, ``seconds``, ``train_loss`` (mean since the last one) and
             ``validation_loss``, mean squared action error.
         best_step, best_loss, last_step, last_loss: of the kept and of the last network.
+        last_policy: the last network.
         stopped_early: patience ran out, rather than steps or seconds.
     """
 
@@ -66,6 +73,101 @@ class BCResult:
     last_step: int
     last_loss: float
     stopped_early: bool
+    last_policy: MLPPolicy
+
+
+class Learner:
+    """The network, its optimiser, the data, and the validation curve."""
+
+    def __init__(self, dataset: OfflineDataset, config: BCConfig) -> None:
+        self.dataset, self.config, self.steps = dataset, config, 0
+        training, validation = split_rows(dataset, config.held_out, np.random.default_rng(config.seed))
+        self.states = torch.from_numpy(dataset.normalize(dataset.observations))
+        self.actions = torch.from_numpy(dataset.actions)
+        self.rows, held = torch.from_numpy(training), torch.from_numpy(validation)
+        self.held_states, self.held_actions = self.states[held], self.actions[held]
+        self.generator = torch.Generator().manual_seed(config.seed)
+        hidden = [config.hidden_width] * config.hidden_layers
+        self.network = Networks([dataset.observation_dim, *hidden, dataset.action_dim], 1, torch.Generator())
+        for weight, bias in zip(self.network.weights, self.network.biases, strict=True):  # the students' start
+            fresh = torch.empty(weight.shape[2], weight.shape[1])
+            torch.nn.init.orthogonal_(fresh, gain=2**0.5, generator=self.generator)
+            with torch.no_grad():
+                weight[0].copy_(fresh.t())
+                bias.zero_()
+        self.optimizer = self.network.adam(config.step_size)
+        self.start = time.monotonic()
+        self.curve: list[dict[str, float]] = []
+        self.best_loss, self.best_step, self.best = math.inf, 0, self.network.flat.detach().clone()
+        self.total, self.since = torch.zeros(()), 0
+
+    @property
+    def over(self) -> bool:
+        """No improvement for ``patience`` validations."""
+        return self.steps - self.best_step >= self.config.patience * self.config.check_every
+
+    def update(self, rate: float = 1.0, report: bool = True) -> dict[str, float]:
+        """One gradient step; the error of this batch and of the last validation."""
+        config = self.config
+        drawn = torch.randint(len(self.rows), (config.batch_size,), generator=self.generator)
+        rows = self.rows[drawn]
+        loss = (torch.tanh(self.network(self.states[rows])[0]) - self.actions[rows]).square().mean()
+        loss = descend(loss, self.optimizer, config.step_size * rate)
+        self.total, self.since = self.total + loss, self.since + 1
+        self.steps += 1
+        if self.steps % config.check_every == 0 or self.steps == config.steps:
+            self.validate()
+        if not report:
+            return {}
+        validation = {"validation_loss": self.curve[-1]["validation_loss"]} if self.curve else {}
+        return {"train_loss": float(loss)} | validation
+
+    @torch.no_grad()
+    def validate(self) -> None:
+        """Add an entry to the curve and keep the network if it is the best so far."""
+        loss = float((torch.tanh(self.network(self.held_states)[0]) - self.held_actions).square().mean())
+        entry = {"step": float(self.steps), "seconds": time.monotonic() - self.start, "validation_loss": loss}
+        self.curve.append(entry | {"train_loss": float(self.total) / self.since})
+        self.total, self.since = torch.zeros(()), 0
+        if loss < self.best_loss:
+            self.best_loss, self.best_step, self.best = loss, self.steps, self.network.flat.detach().clone()
+
+    def teacher(self, steps: int) -> Teacher:
+        """The network with the lowest validation error; it has no action values."""
+        result = self.result(validate=False)  # a look in between must not change what is kept
+        layers = tuple(
+            (torch.from_numpy(weight.T.copy()), torch.from_numpy(bias))
+            for weight, bias in zip(result.policy.weights, result.policy.biases, strict=True)
+        )
+        details = {name: str(getattr(result, name)) for name in ("best_step", "best_loss", "last_step", "last_loss")}
+        return make_teacher(self.dataset, self.config, steps, "bc", layers, (), details=details)
+
+    def result(self, validate: bool = True) -> BCResult:
+        """What has been cloned so far, the last network validated if wanted."""
+        if not self.curve or (validate and self.curve[-1]["step"] != self.steps):
+            self.validate()
+        if not math.isfinite(self.curve[-1]["validation_loss"]):
+            raise ObdError("Behaviour cloning diverged; use a smaller step size.")
+        return BCResult(
+            policy=self.policy(self.best),
+            curve=self.curve,
+            best_step=self.best_step,
+            best_loss=self.best_loss,
+            last_step=int(self.curve[-1]["step"]),
+            last_loss=self.curve[-1]["validation_loss"],
+            stopped_early=self.over,
+            last_policy=self.policy(self.network.flat.detach()),
+        )
+
+    def policy(self, parameters: Tensor) -> MLPPolicy:
+        """The network with these parameters, for rollouts."""
+        copy = self.network.target()
+        with torch.no_grad():
+            copy.flat.copy_(parameters)
+        weights = tuple(weight.numpy().T for weight, _ in copy.layers())
+        biases = tuple(bias.numpy().copy() for _, bias in copy.layers())
+        data = self.dataset
+        return MLPPolicy(weights, biases, data.observation_mean, data.observation_std, "tanh")
 
 
 def clone_behaviour(
@@ -74,68 +176,23 @@ def clone_behaviour(
     on_progress: OnProgress | None = None,
     should_stop: ShouldStop | None = None,
 ) -> BCResult:
-    """Fit the data's actions.  ``on_progress(step, entry of the curve + fraction)`` at every validation.
+    """Fit the data's actions.  ``on_progress(step, entry of the curve + fraction)`` for every validation.
 
     Raises:
         Cancelled: ``should_stop()`` returned true.
         ObdError: the fit diverged.
     """
     config = config or BCConfig()
-    training, validation = split_rows(dataset, config.held_out, np.random.default_rng(config.seed))
-    states = torch.from_numpy(dataset.normalize(dataset.observations))
-    actions = torch.from_numpy(dataset.actions)
-    training_rows, held_rows = torch.from_numpy(training), torch.from_numpy(validation)
-    held_states, held_actions = states[held_rows], actions[held_rows]
-    generator = torch.Generator().manual_seed(config.seed)
-    network = _network(dataset, config, generator)
-    parameters = list(network.parameters())
-    optimizer = torch.optim.Adam(parameters, lr=config.step_size, fused=True)
-    curve: list[dict[str, float]] = []
-    best_loss, best_step, best = math.inf, 0, [parameter.detach().clone() for parameter in parameters]
-    start, total, since = time.monotonic(), torch.zeros(()), 0
-    stopped_early = False
-    for step in range(1, config.steps + 1):
-        drawn = torch.randint(len(training_rows), (config.batch_size,), generator=generator)
-        rows = training_rows[drawn]
-        loss = (network(states[rows]) - actions[rows]).square().mean()
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        total, since = total + loss.detach(), since + 1
-        if step % 50 == 0 and should_stop is not None and should_stop():
-            raise Cancelled
-        if step % config.check_every and step < config.steps:
-            continue
-        validation_loss = _error(network, held_states, held_actions)
-        if not math.isfinite(validation_loss):
-            raise ObdError("Behaviour cloning diverged; use a smaller step size.")
-        seconds = time.monotonic() - start
-        curve.append(
-            {
-                "step": float(step),
-                "seconds": seconds,
-                "train_loss": float(total) / since,
-                "validation_loss": validation_loss,
-            }
-        )
-        total, since = torch.zeros(()), 0
-        if validation_loss < best_loss:
-            best_loss, best_step = validation_loss, step
-            best = [parameter.detach().clone() for parameter in parameters]
-        if on_progress is not None:
-            on_progress(step, curve[-1] | {"fraction": step / config.steps})
-        stopped_early = step - best_step >= config.patience * config.check_every
-        if stopped_early or (config.seconds is not None and seconds > config.seconds):
-            break
-    return BCResult(
-        policy=_policy(best, dataset),
-        curve=curve,
-        best_step=best_step,
-        best_loss=best_loss,
-        last_step=int(curve[-1]["step"]),
-        last_loss=curve[-1]["validation_loss"],
-        stopped_early=stopped_early,
-    )
+    learner = Learner(dataset, config)
+    session = Session(learner, config)
+    going_on, told = True, 0
+    while going_on:
+        going_on = session.advance(should_stop=should_stop)
+        for entry in learner.curve[told:]:
+            if on_progress is not None:
+                on_progress(int(entry["step"]), entry | {"fraction": session.fraction})
+        told = len(learner.curve)
+    return learner.result()
 
 
 def split_rows(
@@ -156,27 +213,3 @@ def split_rows(
     if len(validation) > VALIDATION_ROWS:
         validation = np.sort(generator.choice(validation, VALIDATION_ROWS, replace=False))
     return rows[~mask], validation
-
-
-def _network(dataset: OfflineDataset, config: BCConfig, generator: torch.Generator) -> torch.nn.Sequential:
-    widths = [dataset.observation_dim, *[config.hidden_width] * config.hidden_layers, dataset.action_dim]
-    layers: list[torch.nn.Module] = []
-    for inputs, outputs in itertools.pairwise(widths):
-        # Made on "meta" so that PyTorch's own start values do not touch the global generator.
-        linear = torch.nn.Linear(inputs, outputs, device="meta").to_empty(device="cpu")
-        torch.nn.init.orthogonal_(linear.weight, gain=2**0.5, generator=generator)
-        torch.nn.init.zeros_(linear.bias)
-        layers += [linear, torch.nn.ReLU()]
-    layers[-1] = torch.nn.Tanh()
-    return torch.nn.Sequential(*layers)
-
-
-@torch.no_grad()
-def _error(network: torch.nn.Module, states: Tensor, actions: Tensor) -> float:
-    return float((network(states) - actions).square().mean())
-
-
-def _policy(parameters: list[Tensor], dataset: OfflineDataset) -> MLPPolicy:
-    weights = tuple(np.ascontiguousarray(weight.numpy().T) for weight in parameters[::2])
-    biases = tuple(bias.numpy() for bias in parameters[1::2])
-    return MLPPolicy(weights, biases, dataset.observation_mean, dataset.observation_std, "tanh")

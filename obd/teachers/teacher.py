@@ -3,6 +3,11 @@
 The file holds ``actor.L.weight`` ``[out, in]`` and ``actor.L.bias`` ``[out]`` (ReLU between the layers), the same for
 ``critic`` on concat(normalised observation, action) and optionally ``critic2``, ``observation_mean`` and
 ``observation_std`` (which already includes any epsilon).  Actions are scaled to [-1, 1].
+
+Two metadata keys are optional: ``critic_norm = layer`` (ReBRAC) says that every hidden activation of the critics is
+brought to mean 0 and variance 1 after its ReLU (epsilon 1e-5; a learned gain and offset belong into the next linear
+layer), and ``critics = 0`` says that there are no action values (behaviour cloning), so that a missing critic is not
+a damaged file.
 """
 
 from __future__ import annotations
@@ -12,7 +17,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import numpy as np
 import torch
@@ -30,14 +35,16 @@ from obd.policy import Head, MLPPolicy
 
 FORMAT = "obd-teacher-1"
 HEADS = ("tanh", "tanh_gaussian")
+NORM_EPSILON = 1e-5  # of the critics' layer norm
 CHUNK = 16_384  # rows evaluated at once: keeps a million states within a few dozen megabytes
 
 Layers = tuple[tuple[Tensor, Tensor], ...]
+CriticNorm = Literal["none", "layer"]
 
 
 @dataclass(frozen=True)
 class Teacher:
-    """A trained policy and one or two critics.
+    """A trained policy and its critics: two, one, or none.
 
     Attributes:
         env_id: environment it was trained for.
@@ -46,6 +53,7 @@ class Teacher:
         observation_mean, observation_std: ``[obs_dim]``, the normaliser of both.
         head: ``tanh`` or ``tanh_gaussian`` (last layer holds mean and log_std; the action is tanh(mean)).
         q_discount: discount of q*.
+        critic_norm: ``layer`` when the critics' hidden activations are normalised.
         details: further metadata, as strings.
     """
 
@@ -57,6 +65,7 @@ class Teacher:
     observation_std: Tensor
     head: Head = "tanh"
     q_discount: float = 0.99
+    critic_norm: CriticNorm = "none"
     details: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -93,7 +102,11 @@ class Teacher:
 
     @torch.no_grad()
     def q(self, observations: Tensor, actions: Tensor) -> Tensor:
-        """q*(s, a), ``[B]``, for raw observations ``[B, obs_dim]`` and actions ``[B, act_dim]``."""
+        """q*(s, a), ``[B]``, for raw observations ``[B, obs_dim]`` and actions ``[B, act_dim]``.
+
+        Raises ObdError if the teacher has no critic.
+        """
+        self.check_has_values()
         pairs = zip(torch.split(observations, CHUNK), torch.split(actions, CHUNK), strict=True)
         return torch.cat([self._q(states, chosen) for states, chosen in pairs]).to(observations.device)
 
@@ -123,6 +136,14 @@ class Teacher:
                 f"{expected[0]} and {expected[1]}; choose a teacher trained on that dataset."
             )
 
+    def check_has_values(self) -> None:
+        """Raise ObdError if the teacher has no action values."""
+        if not self.critics:
+            raise ObdError(
+                f"This teacher ({self.algorithm}) has no action values, which Av-PBC needs; distil with PBC, or choose "
+                "a teacher trained by offline reinforcement learning."
+            )
+
     def to_policy(self) -> MLPPolicy:
         """The same policy in numpy, for rollouts."""
         weights = tuple(np.ascontiguousarray(weight.cpu().numpy().T) for weight, _ in self.actor)
@@ -139,7 +160,7 @@ class Teacher:
 
     def _q(self, observations: Tensor, actions: Tensor) -> Tensor:
         pair = torch.cat([self._normalize(observations), actions.to(self.device, torch.float32)], dim=1)
-        values = torch.stack([_forward(critic, pair)[:, 0] for critic in self.critics])
+        values = torch.stack([_forward(critic, pair, self.critic_norm)[:, 0] for critic in self.critics])
         return values.amin(0)
 
 
@@ -165,6 +186,8 @@ def save_teacher(path: Path | str, teacher: Teacher) -> None:
         "algorithm": teacher.algorithm,
         "actor_head": teacher.head,
         "q_discount": repr(float(teacher.q_discount)),
+        "critics": str(len(teacher.critics)),
+        "critic_norm": teacher.critic_norm,
     }
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
@@ -218,6 +241,9 @@ def _build(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> 
     for key in ("env_id", "algorithm"):
         if not metadata.get(key):
             raise ObdError(f"The teacher file {path} lacks {key} in its metadata.")
+    norm = metadata.get("critic_norm", "none")
+    if norm not in ("none", "layer"):
+        raise ObdError(f"The teacher file {path} has critic_norm {norm!r}, expected none or layer.")
     discount = _discount(path, metadata.get("q_discount"))
     reader = _Reader(path, tensors)
     known = DIMENSIONS.get(metadata["env_id"])
@@ -234,10 +260,10 @@ def _build(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> 
             f"The teacher file {path} has {outputs} outputs in actor.{len(actor) - 1}.bias, expected an even number."
         )
     width = observation_dim + outputs // per_action
-    critics = [reader.layers("critic", width, 1)]
-    if any(name.startswith("critic2.") for name in tensors):
+    critics = [] if metadata.get("critics") == "0" else [reader.layers("critic", width, 1)]
+    if critics and any(name.startswith("critic2.") for name in tensors):
         critics.append(reader.layers("critic2", width, 1))
-    own = {"format", "env_id", "algorithm", "actor_head", "q_discount"}
+    own = {"format", "env_id", "algorithm", "actor_head", "q_discount", "critics", "critic_norm"}
     return Teacher(
         env_id=metadata["env_id"],
         algorithm=metadata["algorithm"],
@@ -247,6 +273,7 @@ def _build(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> 
         observation_std=std,
         head=cast(Head, head),
         q_discount=discount,
+        critic_norm=cast(CriticNorm, norm),
         details={key: value for key, value in metadata.items() if key not in own},
     )
 
@@ -261,9 +288,11 @@ def _discount(path: Path, text: str | None) -> float:
     return value
 
 
-def _forward(layers: Layers, hidden: Tensor) -> Tensor:
+def _forward(layers: Layers, hidden: Tensor, norm: CriticNorm = "none") -> Tensor:
     for weight, bias in layers[:-1]:
         hidden = torch.relu(torch.nn.functional.linear(hidden, weight, bias))
+        if norm == "layer":
+            hidden = torch.nn.functional.layer_norm(hidden, hidden.shape[-1:], eps=NORM_EPSILON)
     return torch.nn.functional.linear(hidden, *layers[-1])
 
 

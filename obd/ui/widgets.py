@@ -14,7 +14,7 @@ import streamlit as st
 from obd.config import PRESETS, DistillConfig, Option, options
 from obd.errors import ObdError
 from obd.runs.store import Run
-from obd.ui import router, state
+from obd.ui import router, state, teacher_choice
 from obd.ui.sentences import distinct, group_label
 from obd.ui.tasks import UNEXPECTED, Task
 from obd.ui.theme import OBJECTIVE_KEYS, style, tag
@@ -26,7 +26,7 @@ ADDRESS = ("group", "objective", "view", "runs", "part", "over")  # query parame
 PRESET_LABELS = {"default": "Ours (minutes)", "paper": "The paper's (hours)"}
 
 # Fields that have their own widget, or that the app fills in itself.
-PLACED = ("dataset", "objective", "size", "seconds", "seed", "preset")
+PLACED = ("dataset", "objective", "size", "seconds", "seed", "preset", "teacher")
 
 
 def show_error(error: ObdError | str) -> None:
@@ -206,7 +206,7 @@ def settings_form() -> tuple[list[DistillConfig] | None, bool]:
         persist_state="session",
     )
     left, right = st.columns(2)
-    values = {"dataset": dataset}
+    values = {"dataset": dataset, "teacher": teacher_choice.choose_teacher(dataset)}
     with left:
         values["size"] = _field("size", described["size"], 256, "main")
     with right:

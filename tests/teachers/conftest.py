@@ -1,8 +1,20 @@
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
+import pytest
+import torch
 
 from obd.data.dataset import OfflineDataset
+
+
+@pytest.fixture(autouse=True)
+def full_precision() -> Iterator[None]:
+    """Comparisons to five digits need it; trainings set the process-wide precision themselves."""
+    torch.set_float32_matmul_precision("highest")
+    yield
+    torch.set_float32_matmul_precision("highest")
 
 
 def line_dataset(episodes: int = 20, steps: int = 25) -> OfflineDataset:

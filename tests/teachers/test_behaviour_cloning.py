@@ -10,7 +10,7 @@ from obd.errors import Cancelled
 from obd.teachers.behaviour_cloning import BCConfig, clone_behaviour, split_rows
 from tests.teachers.conftest import line_dataset
 
-TINY = BCConfig(steps=400, batch_size=64, hidden_width=32, check_every=20, patience=5)
+TINY = BCConfig(steps=400, batch_size=64, hidden_width=32, check_every=20, patience=5, precision="highest")
 
 
 def test_clones_a_deterministic_behaviour() -> None:

@@ -1,0 +1,246 @@
+"""Teaching in the app: choose an algorithm, watch its losses and its return, keep the teacher."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import streamlit as st
+
+from obd.runs.teaching import Teaching, TeachRequest
+from obd.teachers import ALGORITHMS, algorithm
+from obd.ui import charts, state, teacher_choice, widgets
+from obd.ui.charts import Curve, Estimate, Spec
+from obd.ui.sentences import duration
+from obd.ui.tasks import Task
+from obd.ui.theme import style
+
+LOSSES = ("critic_loss", "value_loss", "imitation_error", "validation_loss", "train_loss")
+NO_LOSSES = "Losses appear with the first updates."
+PRESETS = {"fast": "Minutes", "paper": "As published (hours)", "long": "Until it stops improving"}
+
+
+@st.cache_resource(show_spinner=False)
+def _teachings() -> dict[str, Teaching]:
+    """The last teaching of every dataset, shared by tabs."""
+    return {}
+
+
+def teach_panel(dataset_id: str) -> None:
+    """Everything about making a teacher for one dataset: form, live curves, result, opening a file."""
+    with widgets.guard():
+        task = state.tasks().get(_key(dataset_id))
+        running = task is not None and task.state == "running"
+        _form(dataset_id, running)
+        teaching = _teachings().get(dataset_id)
+        if task is not None and teaching is not None:
+            st.fragment(_watch, run_every=1.0 if running else None)(dataset_id, running)
+        with st.expander("Open a teacher file"), widgets.guard():
+            teacher_choice.upload(dataset_id)
+
+
+def _key(dataset_id: str) -> tuple[str, str]:
+    return ("teach", dataset_id)
+
+
+def _form(dataset_id: str, running: bool) -> None:
+    """Algorithm, preset, budget and Start."""
+    st.markdown(
+        "A **teacher** is a policy that offline reinforcement learning finds in the data alone: "
+        "$\\pi^*$, with its action value $q^*$. PBC and Av-PBC distil what it does."
+    )
+    name = st.segmented_control(
+        "Algorithm",
+        list(ALGORITHMS),
+        format_func=lambda key: ALGORITHMS[key].label,
+        default="td3_bc",
+        required=True,
+        key="teach algorithm",
+        persist_state="session",
+    )
+    row = algorithm(str(name))
+    st.caption(f"{row.label} {row.summary}.")
+    left, middle, right = st.columns([2, 2, 1], vertical_alignment="bottom")
+    with left:
+        preset = st.selectbox(
+            "Preset",
+            list(row.presets),
+            format_func=lambda key: PRESETS.get(key, key),
+            help="Minutes: larger steps and a decay, for three minutes of one free core. Cal-QL needs longer.",
+            key=f"teach preset {name}",
+            persist_state="session",
+        )
+    with middle:
+        seconds = st.number_input(
+            "Seconds",
+            1,
+            1_000_000,
+            None if preset != "fast" else 180,
+            placeholder="as many updates as published",
+            help="Time budget for training. It ends earlier when the return stops improving.",
+            key=f"teach seconds {name} {preset}",
+            persist_state="session",
+        )
+    with right:
+        pressed = st.button(
+            "Teach", type="primary", width="stretch", icon=":material/school:", key="teach start", disabled=running
+        )
+    if pressed:
+        request = TeachRequest(dataset_id, str(name), str(preset), float(seconds) if seconds else None)
+        request.config()  # a wrong value is a sentence here, before anything starts
+        start(request)
+        st.rerun()
+
+
+def start(request: TeachRequest) -> Task:
+    """Train in the background; the app's other pages stay usable."""
+    teaching = Teaching(request)
+    shelf = state.shelf()
+    key = _key(request.dataset)
+    state.tasks().forget(key)
+    _teachings()[request.dataset] = teaching
+    return state.tasks().start(
+        key,
+        lambda task: teaching.run(lambda: shelf.get(request.dataset), task.progress, task.should_stop),
+        f"teacher for {request.dataset}",
+    )
+
+
+def _watch(dataset_id: str, running_when_drawn: bool) -> None:
+    """The fragment: progress or result, and the two charts in place."""
+    with widgets.guard():
+        task, teaching = state.tasks().get(_key(dataset_id)), _teachings().get(dataset_id)
+        if task is None or teaching is None:
+            return
+        if task.state == "failed":
+            widgets.show_error(task.error)
+        else:
+            st.markdown(sentence(teaching))
+        if task.state == "running":
+            bar, button = st.columns([5, 1], vertical_alignment="center")
+            bar.progress(task.fraction, text=progress_text(teaching))
+            label = "Stopping …" if teaching.stopping else "Stop"
+            with button:
+                if st.button(
+                    label,
+                    icon=":material/stop:",
+                    key="teach stop",
+                    disabled=teaching.stopping,
+                    help="Keeps the best network so far.",
+                ):
+                    teaching.stop()
+                    st.rerun()
+        elif teaching.taught is not None:
+            _use(str(teaching.taught.path))
+        _charts(dataset_id, teaching)
+        if running_when_drawn and task.state != "running":
+            st.rerun()
+
+
+def _use(path: str) -> None:
+    if st.button("Distil with this teacher", icon=":material/arrow_forward:", key="teach use"):
+        st.session_state[teacher_choice.CHOICE] = path
+        st.switch_page("pages/distill.py")
+
+
+def _charts(dataset_id: str, teaching: Teaching) -> None:
+    total = teaching.total or teaching.step
+    estimates = [Estimate(entry.mean, entry.low, entry.high, entry.step) for entry in list(teaching.returns)]
+    left, right = st.columns(2, gap="medium")
+    with left:
+        curves = loss_curves(list(teaching.losses))
+        st.echarts_chart(losses_chart(curves, total), key=f"teach losses {dataset_id}", height=300, alt=alt(curves))
+        st.caption(
+            " · ".join(f"{style(c.objective).label}: {style(c.objective).explanation}" for c in curves) or NO_LOSSES
+        )
+    with right:
+        references = _references(dataset_id)
+        words = "normalised return" if teaching.normalized else "return"
+        st.echarts_chart(
+            returns_chart(estimates, total, references, words),
+            key=f"teach returns {dataset_id}",
+            height=300,
+            alt=f"{words} of the teacher: {estimates[-1].mean:.1f}" if estimates else "No return is measured yet.",
+        )
+        scale = "0 is random, 100 expert; " if teaching.normalized else ""
+        st.caption(f"Return of the policy in the environment as it learns; {scale}whiskers: 95 %.")
+
+
+@st.cache_resource(max_entries=8, show_spinner=False)
+def _dataset_mean(dataset_id: str) -> float:
+    dataset = state.shelf().get(dataset_id)
+    return float(dataset.normalized(dataset.episode_returns).mean())
+
+
+def _references(dataset_id: str) -> dict[str, float]:
+    """The mean return of the data, once the dataset is open."""
+    return {"dataset": _dataset_mean(dataset_id)} if dataset_id in state.shelf() else {}
+
+
+def loss_curves(rows: Sequence[dict[str, float]]) -> list[Curve]:
+    """One curve per loss that the rows hold, thinned by the chart."""
+    curves = []
+    for name in LOSSES:
+        known = [(row["step"], row[name]) for row in rows if row.get(name, 0) > 0]
+        if known:
+            steps, values = np.asarray(known).T
+            curves.append(Curve(name, style(name).label, steps, values))
+    return curves
+
+
+def losses_chart(curves: Sequence[Curve], total: int) -> Spec:
+    spec = charts.loss_chart(curves, total)
+    spec["xAxis"]["name"] = "updates"
+    return spec
+
+
+def returns_chart(estimates: Sequence[Estimate], total: int, references: dict[str, float], words: str) -> Spec:
+    spec = charts.return_chart({"teacher": estimates}, total, references, axis_name=words)
+    spec["xAxis"]["name"] = "updates"
+    return spec
+
+
+def alt(curves: Sequence[Curve]) -> str:
+    """The losses for screen readers."""
+    parts = [f"{curve.name} from {curve.losses[0]:.3g} to {curve.losses[-1]:.3g}" for curve in curves]
+    return "Losses over updates: " + (", ".join(parts) if parts else "no update is done yet")
+
+
+def progress_text(teaching: Teaching) -> str:
+    if teaching.phase == "opening":
+        return "Opening the dataset"
+    if teaching.phase == "measuring":
+        return "Measuring the return of the kept and of the last network"
+    total = f" of {teaching.total:,}" if teaching.total else ""
+    left = (teaching.total - teaching.step) / teaching.rate if teaching.total and teaching.rate else None
+    return f"update {teaching.step:,}{total}, {teaching.rate:.0f} per second" + (
+        f", {duration(left)} left at most" if left is not None else ""
+    )
+
+
+def sentence(teaching: Teaching) -> str:
+    """What happens now, or what came out."""
+    label = algorithm(teaching.request.algorithm).label
+    words = "normalised return" if teaching.normalized else "return"
+    taught = teaching.taught
+    if taught is None:
+        if not teaching.returns:
+            return f"**{label}** is learning from the data; its first return is measured soon."
+        best = max(teaching.returns, key=lambda entry: entry.mean)
+        return (
+            f"**{label}** reaches a {words} of **{teaching.returns[-1].mean:.1f}** after "
+            f"{teaching.returns[-1].step:,} updates; the best so far is {best.mean:.1f}."
+        )
+    why = (
+        "It was stopped by hand."
+        if taught.stopped
+        else f"It stopped by itself after {taught.steps:,} updates, because nothing improved any more."
+        if taught.plateau
+        else f"The whole budget was used: {taught.steps:,} updates in {duration(taught.seconds)}."
+    )
+    half = (taught.score.high - taught.score.low) / 2
+    last = "" if taught.kept_step == taught.last.step else f", the last one {taught.last.mean:.1f}"
+    return (
+        f"**{label}** reaches a {words} of **{taught.score.mean:.1f} ± {half:.1f}** (kept from update "
+        f"{taught.kept_step:,}{last}). {why} The Distil page now offers this teacher."
+    )

@@ -1,0 +1,60 @@
+"""Choosing a teacher: the shipped one, those taught here, and files that were opened."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from obd.runs.teaching import TeacherFile, list_teachers, open_teacher_file
+from obd.teachers import ALGORITHMS
+from obd.ui import state
+from obd.ui.sentences import distinct
+
+CHOICE = "setting main teacher"  # the widget's key: "" is the shipped teacher
+
+
+def choose_teacher(dataset_id: str) -> str:
+    """A selectbox of the teachers that fit a dataset; the path of the chosen one, "" for the shipped."""
+    info = state.dataset_info(dataset_id)
+    files = list_teachers(dataset_id, info.env_id if info else "")
+    labels = distinct({file.path: label(file) for file in files})
+    if not files:
+        labels = {"": "None yet: teach one on the Data page"}
+    if st.session_state.get(CHOICE, "") not in labels:  # of another dataset, or deleted
+        st.session_state[CHOICE] = next(iter(labels))
+    return str(
+        st.selectbox(
+            "Teacher",
+            list(labels),
+            format_func=lambda path: labels.get(path, path),
+            help="The policy that PBC and Av-PBC imitate. DBC uses none. More are taught or opened on the Data page.",
+            key=CHOICE,
+            persist_state="session",
+        )
+    )
+
+
+def label(file: TeacherFile) -> str:
+    """``ReBRAC, return 52.3 (22 Nov 20:51)``."""
+    row = ALGORITHMS.get(file.algorithm)
+    text = row.label if row else file.algorithm.upper()
+    if file.score is not None:
+        text += f", return {file.score:.1f}" if file.normalized else f", return {file.score:,.0f} (raw)"
+    origin = file.created or file.origin
+    return f"{text} ({origin})" + ("" if file.has_values else ", no action values")
+
+
+def upload(dataset_id: str) -> None:
+    """Open a teacher file; it is checked, kept, and chosen on the Distil page.  Raises ObdError for a wrong file."""
+    info = state.dataset_info(dataset_id)
+    uploaded = st.file_uploader(
+        "Open a teacher file",
+        type=["safetensors"],
+        key="teacher upload",
+        help="Written by `python -m obd teach` or `import-policy`. It is checked and never executed.",
+    )
+    if uploaded is None or info is None:
+        return
+    path = open_teacher_file(uploaded.name, uploaded.getvalue(), info.env_id)
+    if st.session_state.get("teacher opened") != str(path):
+        st.session_state["teacher opened"] = st.session_state[CHOICE] = str(path)
+    st.success("This teacher is open: the Distil page offers it.", icon=":material/check:")

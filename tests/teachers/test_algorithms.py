@@ -1,0 +1,113 @@
+"""What holds for every algorithm."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+
+import pytest
+import torch
+
+from obd.errors import Cancelled, ObdError
+from obd.teachers import ALGORITHMS, algorithm, teacher_config, train
+from obd.teachers.networks import Networks
+from obd.teachers.teacher import load_teacher, save_teacher
+from tests.teachers.conftest import line_dataset
+
+SMALL = {"hidden_width": 16, "batch_size": 32}
+
+
+@pytest.mark.parametrize("preset", ["fast", "other"])
+@pytest.mark.parametrize("name", sorted(ALGORITHMS))
+def test_smoke(name: str, preset: str, tmp_path: Path) -> None:
+    dataset = line_dataset()
+    chosen = preset if preset == "fast" else next(key for key in algorithm(name).presets if key != "fast")
+    reports: list[dict[str, float]] = []
+    config = teacher_config(name, chosen, steps=30, **SMALL)
+    teacher = train(name, dataset, config, lambda _step, report: reports.append(report))
+    assert reports[-1]["fraction"] == 1 and all(math.isfinite(value) for value in reports[-1].values())
+    save_teacher(tmp_path / "t.safetensors", teacher)
+    loaded = load_teacher(tmp_path / "t.safetensors")
+    states = torch.linspace(-3, 3, 7)[:, None]
+    actions = loaded.act(states)
+    assert float(actions.abs().max()) <= 1
+    torch.testing.assert_close(actions, teacher.act(states))
+    assert json.loads(loaded.details["config"])["steps"] == 30 and loaded.algorithm == name
+    if name == "bc":
+        assert loaded.critics == ()
+        with pytest.raises(ObdError, match="no action values"):
+            loaded.q(states, actions)
+    else:
+        assert len(loaded.critics) == 2 and bool(torch.isfinite(loaded.q(states, actions)).all())
+        torch.testing.assert_close(loaded.q(states, actions), teacher.q(states, actions))
+
+
+@pytest.mark.parametrize("name", ["rebrac", "iql", "cal_ql"])
+def test_learns_to_walk_to_the_reward(name: str) -> None:
+    """On random data imitation alone would do nothing; the reward is at the origin."""
+    rates = {"actor_rate": 3e-3, "critic_rate": 3e-3, "discount": 0.8, "target_rate": 0.02}
+    config = teacher_config(name, steps=600, hidden_width=32, hidden_layers=2, batch_size=128, **rates)
+    actions = train(name, line_dataset(), config).act(torch.tensor([[-1.0], [1.0]])).flatten()
+    assert actions[0] > 0.2 and actions[1] < -0.2
+
+
+@pytest.mark.parametrize("name", sorted(ALGORITHMS))
+def test_update_returns_floats_when_asked(name: str) -> None:
+    learner = algorithm(name).learner(line_dataset(), teacher_config(name, steps=9, **SMALL))
+    assert learner.update(1.0, False) == {}
+    report = learner.update(1.0, True)
+    assert report and all(type(value) is float for value in report.values())
+
+
+def test_exported_critics_with_layer_norm_are_the_trained_ones() -> None:
+    dataset = line_dataset()
+    learner = algorithm("rebrac").learner(dataset, teacher_config("rebrac", steps=9, **SMALL))
+    for _ in range(5):
+        learner.update(1.0, False)
+    states, actions = torch.from_numpy(dataset.observations[:7]), torch.from_numpy(dataset.actions[:7])
+    normalized = torch.from_numpy(dataset.normalize(dataset.observations[:7]))
+    inside = learner.critic(torch.cat([normalized, actions], 1))[..., 0].amin(0)  # type: ignore[attr-defined]
+    inside = inside.detach() * learner.data.reward_scale  # type: ignore[attr-defined]
+    torch.testing.assert_close(learner.teacher(5).q(states, actions), inside, rtol=1e-4, atol=1e-4)
+
+
+def test_unknown_names_are_refused() -> None:
+    with pytest.raises(ObdError, match="Unknown algorithm"):
+        algorithm("ppo")
+    with pytest.raises(ObdError, match="Unknown preset"):
+        teacher_config("iql", "quick")
+    with pytest.raises(Cancelled):
+        train("iql", line_dataset(), teacher_config("iql", **SMALL), should_stop=lambda: True)
+
+
+@pytest.mark.parametrize("layer_norm", [False, True])
+@pytest.mark.parametrize("copies", [1, 3])
+def test_networks_have_the_gradients_of_autograd(layer_norm: bool, copies: int) -> None:
+    networks = Networks([5, 16, 16, 2], copies, torch.Generator().manual_seed(0), layer_norm=layer_norm)
+    inputs = torch.randn(7, 5, generator=torch.Generator().manual_seed(1), requires_grad=True)
+    weights = [weight.detach().clone().requires_grad_() for weight in networks.weights]
+    biases = [bias.detach().clone().requires_grad_() for bias in networks.biases]
+    hidden = inputs.expand(copies, -1, -1)
+    for index, (weight, bias) in enumerate(zip(weights, biases, strict=True)):
+        hidden = torch.baddbmm(bias, hidden, weight)
+        if index < 2:
+            hidden = torch.relu(hidden)
+            hidden = torch.nn.functional.layer_norm(hidden, (16,)) if layer_norm else hidden
+    expected = torch.autograd.grad(hidden.square().sum(), [inputs, *weights, *biases])
+    for _ in range(2):  # the second pass replaces the gradient, it does not add to it
+        (slope,) = torch.autograd.grad(networks(inputs).square().sum(), [inputs])
+        torch.testing.assert_close(slope, expected[0])
+    torch.testing.assert_close([*networks.weight_gradients, *networks.bias_gradients], list(expected[1:]))
+    before = networks.gradient.clone()
+    (slope,) = torch.autograd.grad(networks.frozen(inputs).square().sum(), [inputs])
+    torch.testing.assert_close(slope, expected[0])
+    assert torch.equal(networks.gradient, before)
+
+
+def test_two_passes_waiting_for_their_gradients_are_refused() -> None:
+    networks = Networks([2, 4, 1], 1, torch.Generator().manual_seed(0))
+    first = networks(torch.zeros(3, 2))
+    networks(torch.zeros(3, 2))
+    with pytest.raises(RuntimeError, match="overwritten"):
+        torch.autograd.backward(first.sum())
