@@ -76,3 +76,14 @@ def state_from_observation(env_id: str, observations: NDArray[np.floating[Any]])
     seen = layout.positions - layout.hidden
     root = np.zeros((*values.shape[:-1], layout.hidden))
     return np.concatenate([root, values[..., :seen]], axis=-1), values[..., seen:].copy()
+
+
+def torso(env_id: str, observations: NDArray[np.floating[Any]]) -> Float:
+    """Height (metres) and pitch (radians, in (-pi, pi]) of the torso, ``[..., 2]``.
+
+    In all known robots the root slides along x and z and turns about y, in this order; HalfCheetah's height counts
+    from its start.  Raises ObdError as :func:`state_from_observation`.
+    """
+    qpos, _ = state_from_observation(env_id, observations)
+    pitch = np.pi - np.mod(np.pi - qpos[..., 2], 2 * np.pi)
+    return np.stack([qpos[..., 1], pitch], axis=-1)

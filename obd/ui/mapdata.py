@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,22 +12,26 @@ import torch
 from numpy.typing import NDArray
 
 from obd.errors import ObdError
-from obd.insight.projection import TsneMap, fit_pca, fit_tsne, sample_states
+from obd.insight.coverage import density_percentile, neighbour_distance
+from obd.insight.projection import TsneMap, fit_pca, fit_tsne
+from obd.insight.report import sample_index
 from obd.runs.store import Run
 from obd.ui import state
-from obd.ui.maps import Extent, extent
-from obd.ui.sentences import movement
+from obd.ui.maps import MovingSet
 from obd.ui.tasks import Task
 
-SAMPLE = 2000  # original states on the map: enough for its shape, few enough to update smoothly
-SAMPLE_SEED = 0
+SAMPLE = 2000  # original states on the map: enough for its shape, few enough to draw smoothly
 
 Array = NDArray[np.floating[Any]]
+Place = Callable[[Array], Array]
 
 
 @dataclass(frozen=True)
 class Background:
-    """Original states ``[M, obs_dim]`` (normalised) and what they can be coloured by, ``[M]`` each."""
+    """Original states ``[M, obs_dim]`` (normalised) and what they can be coloured by, ``[M]`` each.
+
+    They are the first states of the sample that :func:`obd.insight.report.measure_reference` measures.
+    """
 
     normalized: Array
     mean: Array
@@ -41,69 +45,83 @@ class Background:
 
 @dataclass(frozen=True)
 class Projected:
-    """Original states ``[M, 2]`` and, for each snapshot step, the distilled ones ``[N, 2]``, with fixed axes.
+    """A finished map: original states ``[M, dimensions]`` and how any normalised states are placed among them."""
 
-    ``distances[i]`` is how far the states have moved since step 0, in standard deviations per dimension.
-    """
-
-    kind: str
+    identity: str
     original: Array
-    steps: list[int]
-    frames: list[Array]
-    distances: list[float]
-    frame: Extent
-    axis_names: tuple[str, str]
+    axes: tuple[str, ...]
+    place: Place
 
 
 @st.cache_resource(max_entries=4, show_spinner="Drawing states from the dataset …")
 def background(dataset_id: str, teacher_path: str) -> Background:
-    """The sample of a dataset; without a teacher it has no Q values."""
+    """The sample of a dataset; without a teacher it has no action values."""
     dataset = state.shelf().get(dataset_id)
-    index = sample_states(dataset, SAMPLE, SAMPLE_SEED)
-    observations, actions = dataset.observations[index], dataset.actions[index]
+    index = sample_index(dataset)[:SAMPLE]
+    observations = dataset.observations[index]
+    normalized = dataset.normalize(observations)
+    distances = neighbour_distance(normalized, normalized)
+    episodes = dataset.episode_index[index]
     values: dict[str, Array] = {
-        "action": np.linalg.norm(actions, axis=1),
-        "return": dataset.normalized(dataset.episode_returns)[dataset.episode_index[index]],
+        "density": density_percentile(distances, distances),
+        "return": dataset.normalized(dataset.episode_returns)[episodes],
+        "time": (index - dataset.episode_starts[episodes]).astype(np.float64),
     }
     try:
         teacher = state.teacher(dataset_id, teacher_path)
         teacher.check_matches(dataset)
-        values["q"] = teacher.q(torch.from_numpy(observations), torch.from_numpy(actions)).numpy()
+        states, actions = torch.from_numpy(observations), torch.from_numpy(dataset.actions[index])
+        values["q"] = teacher.q(states, actions).numpy()
+        values["advantage"] = values["q"] - teacher.q(states, teacher.act(states)).numpy()
     except ObdError:
         pass
-    return Background(dataset.normalize(observations), dataset.observation_mean, dataset.observation_std, values)
+    return Background(normalized, dataset.observation_mean, dataset.observation_std, values)
 
 
-def snapshots(background: Background, run: Run, steps: Sequence[int]) -> Array:
-    """The distilled states of all snapshots, normalised, ``[S, N, obs_dim]``."""
-    return np.stack([background.normalize(run.snapshot(step).observations) for step in steps])
+@st.cache_resource(max_entries=8, show_spinner=False)
+def pca(dataset_id: str, teacher_path: str, dimensions: int) -> Projected:
+    """The directions of largest variance of the original states."""
+    behind = background(dataset_id, teacher_path)
+    plane = fit_pca(behind.normalized, dimensions)
+    shares = [f"{100 * share:.0f} %" for share in plane.explained_variance_ratio]
+    names = (
+        f"first component ({shares[0]} of variance)",
+        *(f"component {k + 2} ({s})" for k, s in enumerate(shares[1:])),
+    )
+    identity = f"pca {dimensions} {dataset_id}"
+    return Projected(identity, plane.transform(behind.normalized), names, plane.transform)
 
 
-def pca(background: Background, run: Run, steps: Sequence[int]) -> Projected:
-    """The plane of largest variance of the original states."""
-    moving = snapshots(background, run, steps)
-    plane = fit_pca(background.normalized)
-    shares = plane.explained_variance_ratio
-    names = (f"first component ({100 * shares[0]:.0f} % of variance)", f"second ({100 * shares[1]:.0f} %)")
-    flat = plane.transform(moving.reshape(-1, moving.shape[-1]))
-    return _projected("PCA", plane.transform(background.normalized), steps, moving, flat, names)
-
-
-def layout(task: Task, background: Background, *, perplexity: float, seed: int) -> TsneMap:
+def layout(task: Task, behind: Background, *, perplexity: float, seed: int) -> TsneMap:
     """The t-SNE layout of the original states; takes seconds, reports to ``task``.  One serves all runs."""
-    return fit_tsne(background.normalized, perplexity, seed, on_progress=task.progress, should_stop=task.should_stop)
+    return fit_tsne(behind.normalized, perplexity, seed, on_progress=task.progress, should_stop=task.should_stop)
 
 
-def tsne(background: Background, tsne_map: TsneMap, run: Run, steps: Sequence[int]) -> Projected:
-    """The distilled states of all snapshots placed in a finished layout."""
-    moving = snapshots(background, run, steps)
-    flat = tsne_map.transform(moving.reshape(-1, moving.shape[-1]))
-    return _projected("t-SNE", tsne_map.reference_xy, steps, moving, flat, ("", ""))
+def tsne(dataset_id: str, tsne_map: TsneMap, seed: int) -> Projected:
+    """A finished layout as a map."""
+    identity = f"tsne {dataset_id} {tsne_map.perplexity} {seed}"
+    return Projected(identity, tsne_map.reference_xy, (), tsne_map.transform)
 
 
-def _projected(
-    kind: str, original: Array, steps: Sequence[int], moving: Array, flat: Array, names: tuple[str, str]
-) -> Projected:
-    frames = list(flat.reshape(*moving.shape[:2], 2))
-    distances = [movement(moving[0], states) for states in moving]
-    return Projected(kind, original, list(steps), frames, distances, extent(original, *frames), names)
+def moving_set(run: Run, behind: Background, projected: Projected) -> MovingSet:
+    """All snapshots of a run placed on the map; each is read and placed once."""
+    steps = run.snapshot_steps()
+    frames = [
+        _placed(str(run.path), step, _stamp(run, step), projected.identity, run, behind, projected) for step in steps
+    ]
+    return MovingSet(run.config.objective, steps, frames)
+
+
+@st.cache_resource(max_entries=4000, show_spinner="Placing the distilled states …")
+def _placed(
+    path: str, step: int, stamp: int, identity: str, _run: Run, _behind: Background, _projected: Projected
+) -> Array:
+    return _projected.place(_behind.normalize(_run.snapshot(step).observations))
+
+
+def _stamp(run: Run, step: int) -> int:
+    """Changes when a snapshot is written again, as a resumed run does."""
+    try:
+        return (run.path / "snapshots" / f"{step:08d}.npz").stat().st_mtime_ns
+    except OSError:
+        return 0

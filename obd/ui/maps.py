@@ -1,36 +1,58 @@
-"""Chart specification of the map of states: original states as small points, distilled ones as large symbols."""
+"""What the map of states draws: original states as small points, distilled ones as large symbols, on fixed axes."""
 
 from __future__ import annotations
 
+import base64
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from obd.ui.charts import Spec
 from obd.ui.theme import CIVIDIS, NEUTRAL, style
 
 Points = NDArray[np.floating[Any]]
 
+MAX_FRAMES = 60  # snapshots on the time line; more are thinned evenly
+MARGIN = 0.18  # around the data: distilled states leave it
+
 
 @dataclass(frozen=True)
 class Extent:
-    """Fixed ends of a map's axes, so that only points move."""
+    """Fixed ends of a map's axes, ``[dimensions]`` each, so that only points move."""
 
-    left: float
-    right: float
-    bottom: float
-    top: float
+    low: Points
+    high: Points
+
+    @classmethod
+    def of(cls, cloud: Points, margin: float = MARGIN) -> Extent:
+        """The extent of an ``[M, dimensions]`` cloud with a margin."""
+        low, high = cloud.min(axis=0), cloud.max(axis=0)
+        pad = np.maximum((high - low) * margin, 1e-6)
+        return cls(low - pad, high + pad)
+
+    def place(self, points: Points) -> Points:
+        """``[..., dimensions]`` in units in which the map spans [-1, 1]."""
+        placed: Points = 2 * (points - self.low) / (self.high - self.low) - 1
+        return placed
 
 
-def extent(*clouds: Points, margin: float = 0.04) -> Extent:
-    """The common extent of all ``[n, 2]`` clouds with a margin."""
-    every = np.concatenate([cloud[np.isfinite(cloud).all(axis=1)] for cloud in clouds])
-    low, high = every.min(axis=0), every.max(axis=0)
-    pad = np.maximum((high - low) * margin, 1e-6)
-    low, high = low - pad, high + pad
-    return Extent(float(low[0]), float(high[0]), float(low[1]), float(high[1]))
+@dataclass(frozen=True)
+class MovingSet:
+    """One objective's states on the map: ``frames[i]`` ``[N, dimensions]`` at outer step ``steps[i]``."""
+
+    objective: str
+    steps: Sequence[int]
+    frames: Sequence[Points]
+
+
+@dataclass(frozen=True)
+class Colouring:
+    """What the original states are coloured by: ``values [M]`` and their name with its unit."""
+
+    name: str
+    values: Points
 
 
 def colour_range(values: Points) -> tuple[float, float]:
@@ -39,101 +61,82 @@ def colour_range(values: Points) -> tuple[float, float]:
     return (float(low), float(high)) if high > low else (float(low) - 0.5, float(low) + 0.5)
 
 
-def map_chart(
+def time_line(sets: Sequence[MovingSet]) -> list[int]:
+    """The outer steps at which any set has a snapshot, at most ``MAX_FRAMES`` of them, both ends kept."""
+    steps = sorted({step for moving in sets for step in moving.steps})
+    if len(steps) > MAX_FRAMES:
+        kept = np.unique(np.linspace(0, len(steps) - 1, MAX_FRAMES).round().astype(int))
+        steps = [steps[i] for i in kept]
+    return steps
+
+
+def map_data(
     original: Points,
-    start: Points,
-    moved: Points,
-    objective: str,
-    frame: Extent,
+    sets: Sequence[MovingSet],
+    front: str,
     *,
-    values: Points | None = None,
-    value_name: str = "",
-    axis_names: tuple[str, str] = ("", ""),
-) -> Spec:
-    """Original states ``[M, 2]`` (coloured by ``values [M]``), distilled ones at ``moved [N, 2]``.
+    identity: str,
+    axes: Sequence[str],
+    colouring: Colouring | None,
+    alt: str,
+) -> dict[str, Any]:
+    """The data of the map component (``components/statemap.js``).
 
-    A thin line leads from where each distilled state started (``start [N, 2]``) to where it is.  The points of
-    the distilled series glide when the chart is updated in place; everything else stays still.
+    Args:
+        original: ``[M, dimensions]``, 2 or 3.
+        sets: drawn in this order, except that the one of objective ``front`` comes last and largest.
+        identity: of projection and data: the view is reset when it changes, and only then.
+        axes: their names, [] for none.
+        colouring: of the original states; None draws them in one neutral colour.
     """
-    look = style(objective)
-    background: Spec = {
-        "type": "scatter",
-        "name": "original states",
-        "data": _rows(original, values),
-        "symbolSize": 4,
-        "silent": True,
-        "animation": False,
-        "itemStyle": {"opacity": 0.6, "color": NEUTRAL},
-        "z": 1,
+    extent = Extent.of(original)
+    steps = time_line(sets)
+    data: dict[str, Any] = {
+        "view": identity,
+        "run": identity,
+        "dimensions": original.shape[1],
+        "points": _encode(extent.place(original)),
+        "axes": list(axes),
+        "steps": steps,
+        "neutral": NEUTRAL,
+        "alt": alt,
+        "values": None,
+        "scale": None,
+        "sets": [],
+        "picked": None,
     }
-    paths: Spec = {
-        "type": "lines",
-        "coordinateSystem": "cartesian2d",
-        "data": [{"coords": [a, b]} for a, b in zip(_rows(start), _rows(moved), strict=True)],
-        "silent": True,
-        "animation": False,
-        "lineStyle": {"color": look.colour, "width": 1, "opacity": 0.35, "curveness": 0},
-        "z": 2,
-    }
-    distilled: Spec = {
-        "type": "scatter",
-        "name": f"distilled states ({look.label})",
-        "data": _rows(moved),
-        "symbol": look.symbol,
-        "symbolSize": 10,
-        "itemStyle": {"color": look.colour, "borderColor": "#FFFFFF", "borderWidth": 1, "opacity": 1},
-        "animationDurationUpdate": 350,
-        "animationEasingUpdate": "cubicOut",
-        "animationDuration": 0,
-        "z": 3,
-    }
-    spec: Spec = {
-        "animationDuration": 0,
-        "grid": {"left": 4, "right": 84 if values is not None else 8, "top": 30, "bottom": 8},
-        "legend": {"top": 0, "left": 12, "data": [background["name"], distilled["name"]]},
-        "tooltip": {"show": False},
-        "xAxis": _bare_axis(axis_names[0], frame.left, frame.right),
-        "yAxis": _bare_axis(axis_names[1], frame.bottom, frame.top) | {"nameRotate": 90},
-        "series": [background, paths, distilled],
-    }
-    if values is not None:
-        low, high = colour_range(values)
-        spec["visualMap"] = {
-            "type": "continuous",
-            "seriesIndex": 0,
-            "dimension": 2,
-            "min": round(low, 3),
-            "max": round(high, 3),
-            "precision": 0 if high - low > 20 else 1,
-            "inRange": {"color": list(CIVIDIS)},
-            "orient": "vertical",
-            "right": 0,
-            "top": "middle",
-            "itemHeight": 200,
-            "itemWidth": 14,
-            "text": [value_name, ""],
-            "textGap": 12,
-            "calculable": True,
+    for moving in sorted(sets, key=lambda moving: moving.objective == front):
+        look = style(moving.objective)
+        # A set that lags behind the others stays where it was last seen.
+        latest = np.searchsorted(np.asarray(moving.steps), steps, side="right") - 1
+        frames = np.stack([moving.frames[max(int(i), 0)] for i in latest])
+        data["sets"].append(
+            {
+                "key": moving.objective,
+                "label": look.label,
+                "glyph": look.glyph,
+                "colour": look.colour,
+                "symbol": look.symbol,
+                "front": moving.objective == front,
+                "count": frames.shape[1],
+                "frames": _encode(extent.place(frames)),
+            }
+        )
+    if colouring is not None:
+        low, high = colour_range(colouring.values)
+        digits = 0 if high - low > 20 else 1 if high - low > 2 else 2
+        data["values"] = _encode(colouring.values)
+        data["scale"] = {
+            "low": low,
+            "high": high,
+            "lowText": f"{low:,.{digits}f}",
+            "highText": f"{high:,.{digits}f}",
+            "name": colouring.name,
+            "colours": list(CIVIDIS),
         }
-    return spec
+    return data
 
 
-def _rows(points: Points, values: Points | None = None) -> list[list[float]]:
-    columns = points if values is None else np.column_stack([points, values])
-    return [[float(f"{value:.4g}") for value in row] for row in columns]
-
-
-def _bare_axis(name: str, low: float, high: float) -> Spec:
-    """An axis without numbers: in a projection only neighbourhood has a meaning."""
-    return {
-        "type": "value",
-        "min": low,
-        "max": high,
-        "name": name,
-        "nameLocation": "middle",
-        "nameGap": 10,
-        "axisLabel": {"show": False},
-        "axisTick": {"show": False},
-        "axisLine": {"show": True, "onZero": False, "lineStyle": {"opacity": 0.5}},
-        "splitLine": {"show": False},
-    }
+def _encode(values: Points) -> str:
+    """Base64 of little-endian float32, as the browser reads it."""
+    return base64.b64encode(np.ascontiguousarray(values, dtype="<f4").tobytes()).decode()

@@ -1,0 +1,125 @@
+"""Sentences about which states distillation picks.  Each says what came out, also where a claim fails."""
+
+from __future__ import annotations
+
+from obd.insight.effects import Effect, Interval
+from obd.insight.report import SetReport
+from obd.ui.theme import style
+
+MEASURE_NAMES = {
+    "criticality": "criticality",
+    "noisy": "criticality, small mistakes",
+    "sensitivity": "sensitivity of the teacher",
+    "imbalance": "distance from the usual posture",
+    "density": "density percentile",
+}
+
+MEASURE_MEANINGS = {
+    "criticality": "value lost by one random action, in standard deviations of q* over the data",
+    "noisy": "value lost by one noisy action of the teacher (σ = 0.3), in standard deviations of q*",
+    "sensitivity": "‖∂π*/∂s‖: how much the teacher's action changes with the state",
+    "imbalance": "how far torso height or pitch lies outside the teacher's middle 95 %, in half-widths of that range",
+    "density": "percentage of the data that lies in sparser places; 50 is typical",
+}
+
+MEASURE_FORMULAS = {
+    "criticality": r"c(s)=\frac{q^*(s,\pi^*(s))-\mathbb{E}_{a\sim U[-1,1]}\,q^*(s,a)}{\mathrm{std}_D\,q^*}",
+    "noisy": r"c(s)=\frac{q^*(s,\pi^*(s))-\mathbb{E}_{\varepsilon}\,q^*(s,\pi^*(s)+0.3\,\varepsilon)}{\mathrm{std}_D\,q^*}",
+    "sensitivity": r"\lVert \partial \pi^*(s) / \partial \tilde s \rVert_F,\quad \tilde s = s / \mathrm{std}_D",
+    "imbalance": r"\max_{x\,\in\,\{\text{height},\,\text{pitch}\}} \frac{\max(l_x - x,\; x - h_x,\; 0)}{(h_x - l_x)/2}",
+    "density": r"100 \cdot P_{s' \sim D}\big(d_{10}(s') > d_{10}(s)\big)",
+}
+
+
+def criticality_sentence(objective: str, report: SetReport) -> str:
+    """The paper's claim, tested: against the data, and against where the same run started."""
+    effects = report.effects.get("criticality")
+    if effects is None:
+        return "There is no teacher for this dataset, so nobody knows which states are critical; the rest still works."
+    data, start = effects["data"], effects["start"]
+    who = f"{style(objective).label}'s distilled states are"
+    if data.direction > 0:
+        text = f"{who} **{_times(data)} critical as the data** ({_range(data)})"
+    elif data.direction < 0:
+        text = f"{who} **less critical than the data**: {_amount(data)} ({_range(data)})"
+    else:
+        text = f"{who} **not more critical than the data**: {_amount(data)} ({_range(data)}, so no clear difference)"
+    verdict = {1: "more critical than", -1: "less critical than", 0: "no clear change from"}[start.direction]
+    return f"{text}; compared with where they started {_amount(start)} ({_range(start)}), {verdict} their start."
+
+
+def posture_sentence(objective: str, report: SetReport) -> str:
+    """Imbalanced poses, and whether the distilled action restores balance; empty where the pose is unknown."""
+    if report.off_balance is None:
+        return ""
+    label, size = style(objective).label, len(report.values["density"])
+    started = float((report.start_values["imbalance"] > 0).mean())
+    text = (
+        f"{report.off_balance} of {size} {label} states ({100 * report.off_balance / size:.0f} %) lie outside the "
+        f"teacher's usual height and pitch; when they started it was {100 * started:.0f} %"
+    )
+    if report.restored is None:
+        return text + "."
+    share = report.restored
+    verdict = (
+        "it restores balance"
+        if share.low > 0.5
+        else "it does the opposite"
+        if share.high < 0.5
+        else "no better than chance"
+    )
+    return (
+        f"{text}. From there one step with the distilled action ends nearer to balance than a random action in "
+        f"{100 * share.value:.0f} % of the comparisons (95 %: {100 * share.low:.0f}–{100 * share.high:.0f}): {verdict}."
+    )
+
+
+def coverage_sentence(objective: str, report: SetReport) -> str:
+    """How much of the data has a distilled state nearby."""
+    now, start = report.coverage, report.start_coverage
+    return (
+        f"**{100 * now.value:.1f} %** of the data (95 %: {100 * now.low:.1f}–{100 * now.high:.1f}) lie within "
+        f"{report.radius:.2f} standard deviations per dimension of {_a(style(objective).label)} state; as many random "
+        f"states reach 50 % (that sets the radius), and the states it started from {100 * start.value:.0f} %."
+    )
+
+
+def density_sentence(objective: str, report: SetReport) -> str:
+    """Whether distilled states sit where data are dense."""
+    now, start = report.density, report.start_density
+    place = "a sparser" if now.high < 50 else "a denser" if now.low > 50 else "as dense a"
+    ending = " as the data do" if now.low <= 50 <= now.high else " than typical of the data"
+    return (
+        f"The median {style(objective).label} state sits in **{place} place{ending}**: density percentile "
+        f"{now.value:.0f} (95 %: {now.low:.0f}–{now.high:.0f}; 50 is typical); it started at {start.value:.0f}."
+    )
+
+
+def sentences(objective: str, report: SetReport) -> list[str]:
+    """All that can be said about a set, the main one first."""
+    found = [
+        criticality_sentence(objective, report),
+        posture_sentence(objective, report),
+        coverage_sentence(objective, report),
+        density_sentence(objective, report),
+    ]
+    return [sentence for sentence in found if sentence]
+
+
+def _times(effect: Effect) -> str:
+    return f"{effect.ratio.value:.2f} times as" if effect.ratio is not None else "more"
+
+
+def _amount(effect: Effect) -> str:
+    if effect.ratio is not None:
+        return f"{effect.ratio.value:.2f} times"
+    return f"{effect.difference.value:+.2f}"
+
+
+def _range(effect: Effect) -> str:
+    interval: Interval = effect.ratio if effect.ratio is not None else effect.difference
+    return f"95 %: {interval.low:.2f} to {interval.high:.2f}"
+
+
+def _a(label: str) -> str:
+    return f"an {label}" if label[0] in "AEIO" else f"a {label}"

@@ -1,0 +1,374 @@
+// Map of states on a canvas: fixed axes, play and slider over snapshots, lasso and click, zoom, a turning 3-D view.
+// Streamlit calls the default export again with new data; the view, the time and the selection live on.
+
+const views = new WeakMap();
+
+export default function (component) {
+  const root = component.parentElement;
+  let view = views.get(root);
+  if (!view) views.set(root, (view = new StateMap(root)));
+  view.update(component);
+  return () => { view.stop(); views.delete(root); };
+}
+
+const floats = (text) => {
+  const raw = atob(text), bytes = new Uint8Array(raw.length);
+  for (let i = 0; i < raw.length; i++) bytes[i] = raw.charCodeAt(i);
+  return new Float32Array(bytes.buffer);
+};
+
+class StateMap {
+  constructor(root) {
+    this.$ = (name) => root.querySelector("." + name);
+    this.canvas = this.$("map");
+    this.time = null;          // position on the time line, fractional while playing
+    this.mode = "select";
+    this.picked = { key: null, indices: [] };
+    this.listen();
+    this.observer = new ResizeObserver(() => this.draw());
+    this.observer.observe(this.canvas);
+  }
+
+  stop() {
+    cancelAnimationFrame(this.frame);
+    this.observer.disconnect();
+  }
+
+  update({ data, setStateValue }) {
+    this.send = setStateValue;
+    const last = this.data;
+    const atEnd = !last || this.time === null || this.time >= last.steps.length - 1;
+    if (!last || last.points !== data.points) this.original = floats(data.points);
+    this.values = data.values ? floats(data.values) : null;
+    this.sets = data.sets.map((set, i) => ({
+      ...set,
+      frames: last && last.sets[i]?.frames === set.frames ? this.sets[i].frames : floats(set.frames),
+    }));
+    if (!last || last.view !== data.view) this.reset(data);
+    if (!last || last.run !== data.run) { this.time = null; this.halt(); }
+    this.data = data;
+    const end = data.steps.length - 1;
+    if (this.time === null || (atEnd && !this.playing)) this.time = end;
+    this.time = Math.min(this.time, end);
+    if (data.picked) this.picked = data.picked;
+    const slider = this.$("slider");
+    slider.max = end;
+    slider.disabled = this.$("play").disabled = end < 1;
+    this.canvas.setAttribute("aria-label", data.alt);
+    this.legend();
+    this.redraw();
+  }
+
+  reset(data) {
+    this.zoom = 1; this.shift = [0, 0]; this.turn = [0.6, 0.35];
+    this.setMode(data.dimensions === 3 ? "move" : "select", data.dimensions);
+  }
+
+  setMode(mode, dimensions = this.data.dimensions) {
+    this.mode = mode;
+    for (const [name, on] of [["select", mode === "select"], ["move", mode === "move"]]) this.$(name).setAttribute("aria-pressed", on);
+    this.$("move").textContent = dimensions === 3 ? "Turn" : "Pan";
+    this.canvas.style.cursor = mode === "select" ? "crosshair" : "grab";
+  }
+
+  // -- time --------------------------------------------------------------------------------------------------
+
+  play() {
+    if (this.playing) { this.halt(); this.tell(); return; }
+    const end = this.data.steps.length - 1;
+    if (this.time >= end) this.time = 0;
+    this.playing = true;
+    let before = performance.now();
+    const tick = (now) => {
+      if (!this.playing) return;
+      const pace = Math.min(6, Math.max(1.5, this.data.steps.length / 7));   // snapshots per second
+      this.time = Math.min(this.data.steps.length - 1, this.time + ((now - before) / 1000) * pace);
+      before = now;
+      if (this.time >= this.data.steps.length - 1) { this.halt(); this.tell(); } else this.frame = requestAnimationFrame(tick);
+      this.draw();
+    };
+    this.frame = requestAnimationFrame(tick);
+    this.button();
+  }
+
+  halt() {
+    this.playing = false;
+    cancelAnimationFrame(this.frame);
+    this.time = this.time === null ? null : Math.round(this.time);
+    this.button();
+  }
+
+  button() {
+    const play = this.$("play");
+    play.textContent = this.playing ? "❚❚ Pause" : "▶ Play";
+  }
+
+  tell() { this.send("step", this.data.steps[Math.round(this.time)]); }
+
+  // -- geometry ----------------------------------------------------------------------------------------------
+
+  place(points, i) {   // of one point, in pixels of the page
+    const d = this.data.dimensions;
+    let x, y;
+    if (d === 2) { x = points[2 * i]; y = points[2 * i + 1]; } else {
+      const [a, b] = this.turn, ca = Math.cos(a), sa = Math.sin(a);
+      const px = points[3 * i], py = points[3 * i + 1], pz = points[3 * i + 2];
+      x = (ca * px - sa * py) * 0.68;
+      y = (Math.cos(b) * pz + Math.sin(b) * (sa * px + ca * py)) * 0.68;
+    }
+    return [
+      this.width * (0.5 + (x * this.zoom) / 2) + this.shift[0],
+      this.height * (0.5 - (y * this.zoom) / 2) + this.shift[1],
+    ];
+  }
+
+  at(set, i) {         // a distilled state between two snapshots
+    const d = this.data.dimensions, low = Math.floor(this.time), share = this.time - low;
+    const high = Math.min(low + 1, this.data.steps.length - 1);
+    const a = (low * set.count + i) * d, b = (high * set.count + i) * d, f = set.frames;
+    const point = [];
+    for (let k = 0; k < d; k++) point.push(f[a + k] * (1 - share) + f[b + k] * share);
+    return this.place(point, 0);
+  }
+
+  // -- drawing -----------------------------------------------------------------------------------------------
+
+  redraw() { requestAnimationFrame(() => this.draw()); }
+
+  draw() {
+    if (!this.data) return;
+    const box = this.canvas.getBoundingClientRect(), scale = window.devicePixelRatio || 1;
+    if (!box.width) return;
+    this.width = box.width; this.height = box.height;
+    if (this.canvas.width !== Math.round(box.width * scale)) this.canvas.width = Math.round(box.width * scale);
+    if (this.canvas.height !== Math.round(box.height * scale)) this.canvas.height = Math.round(box.height * scale);
+    const ink = getComputedStyle(this.canvas), g = this.canvas.getContext("2d");
+    const text = ink.getPropertyValue("--st-text-color") || "#333", paper = ink.getPropertyValue("--st-background-color") || "#fff";
+    g.setTransform(scale, 0, 0, scale, 0, 0);
+    g.clearRect(0, 0, this.width, this.height);
+    this.drawAxes(g, text);
+    this.drawOriginal(g);
+    for (const set of this.sets) this.drawSet(g, set, paper, text);
+    if (this.lasso) this.drawLasso(g, text);
+    const step = this.data.steps[Math.round(this.time)];
+    const slider = this.$("slider");
+    if (document.activeElement !== slider || this.playing) slider.value = Math.round(this.time);
+    slider.setAttribute("aria-valuetext", `step ${step}`);
+    this.$("step").textContent = `step ${step.toLocaleString("en")}`;
+    this.canvas.dataset.time = this.time.toFixed(2);
+  }
+
+  drawAxes(g, text) {
+    g.save();
+    g.strokeStyle = g.fillStyle = text;
+    g.font = "12px sans-serif";
+    if (this.data.dimensions === 3) {
+      g.globalAlpha = 0.45;
+      const centre = this.place([0, 0, 0], 0);
+      this.data.axes.forEach((name, k) => {
+        const tip = [0, 0, 0]; tip[k] = 0.9;
+        const end = this.place(tip, 0);
+        g.beginPath(); g.moveTo(...centre); g.lineTo(...end); g.stroke();
+        g.fillText(name, end[0] + 4, end[1]);
+      });
+    } else {
+      g.globalAlpha = 0.6;
+      g.textAlign = "center";
+      g.fillText(this.data.axes[0] || "", this.width / 2, this.height - 5);
+      g.translate(11, this.height / 2); g.rotate(-Math.PI / 2);
+      g.fillText(this.data.axes[1] || "", 0, 0);
+    }
+    g.restore();
+  }
+
+  drawOriginal(g) {
+    const count = this.original.length / this.data.dimensions, scale = this.data.scale, radius = count > 1500 ? 1.7 : 2.3;
+    g.globalAlpha = 0.62;
+    g.fillStyle = this.data.neutral;
+    let last = "";
+    for (let i = 0; i < count; i++) {
+      const [x, y] = this.place(this.original, i);
+      if (x < -4 || y < -4 || x > this.width + 4 || y > this.height + 4) continue;
+      if (this.values) {
+        const share = Math.min(1, Math.max(0, (this.values[i] - scale.low) / (scale.high - scale.low)));
+        const colour = scale.colours[Math.round(share * (scale.colours.length - 1))];
+        if (colour !== last) g.fillStyle = last = colour;
+      }
+      g.beginPath(); g.arc(x, y, radius, 0, 6.3); g.fill();
+    }
+    g.globalAlpha = 1;
+  }
+
+  drawSet(g, set, paper, text) {
+    const chosen = new Set(this.picked.key === set.key ? this.picked.indices : []);
+    const start = set.frames.subarray(0, set.count * this.data.dimensions);
+    set.places = [];
+    for (let i = 0; i < set.count; i++) set.places.push(this.at(set, i));
+    if (set.front) {
+      g.strokeStyle = set.colour; g.lineWidth = 1; g.globalAlpha = chosen.size ? 0.1 : 0.28;
+      g.beginPath();
+      for (let i = 0; i < set.count; i++) { g.moveTo(...this.place(start, i)); g.lineTo(...set.places[i]); }
+      g.stroke();
+    }
+    const size = set.front ? 5 : 4;
+    g.globalAlpha = set.front ? 0.95 : 0.55;
+    g.fillStyle = set.colour; g.strokeStyle = paper; g.lineWidth = 1;
+    for (const place of set.places) mark(g, set.symbol, ...place, size);
+    g.globalAlpha = 1;
+    for (const i of chosen) {
+      if (i >= set.count) continue;
+      g.strokeStyle = set.colour; g.lineWidth = 2;
+      g.beginPath(); g.moveTo(...this.place(start, i)); g.lineTo(...set.places[i]); g.stroke();
+      g.strokeStyle = paper; g.lineWidth = 1;
+      mark(g, set.symbol, ...set.places[i], size + 1.5);
+      g.strokeStyle = text; g.lineWidth = 2;
+      g.beginPath(); g.arc(...set.places[i], size + 5, 0, 6.3); g.stroke();
+    }
+  }
+
+  drawLasso(g, text) {
+    g.strokeStyle = g.fillStyle = text; g.lineWidth = 1.2; g.setLineDash([4, 3]);
+    g.beginPath();
+    this.lasso.forEach((p, k) => (k ? g.lineTo(...p) : g.moveTo(...p)));
+    g.closePath(); g.stroke(); g.setLineDash([]);
+    g.globalAlpha = 0.08; g.fill(); g.globalAlpha = 1;
+  }
+
+  legend() {
+    const legend = this.$("legend");
+    legend.replaceChildren();
+    for (const set of this.sets) {
+      const item = document.createElement("span"), sign = document.createElement("i");
+      sign.textContent = set.glyph; sign.style.color = set.colour;
+      item.append(sign, ` ${set.label}`);
+      if (!set.front) item.className = "back";
+      legend.append(item);
+    }
+    const item = document.createElement("span");
+    item.textContent = "· original states";
+    legend.append(item);
+    const scale = this.data.scale, bar = this.$("scale");
+    bar.hidden = !this.values;
+    if (this.values) {
+      this.$("low").textContent = scale.lowText; this.$("high").textContent = scale.highText;
+      this.$("name").textContent = scale.name;
+      this.$("ramp").style.background = `linear-gradient(90deg, ${scale.colours.join(",")})`;
+    }
+  }
+
+  // -- pointer -----------------------------------------------------------------------------------------------
+
+  listen() {
+    this.$("play").onclick = () => this.play();
+    const slider = this.$("slider");
+    slider.oninput = () => { this.halt(); this.time = Number(slider.value); this.draw(); };
+    slider.onchange = () => this.tell();
+    this.$("select").onclick = () => this.setMode("select");
+    this.$("move").onclick = () => this.setMode("move");
+    this.$("closer").onclick = () => this.scaleBy(1.4);
+    this.$("wider").onclick = () => this.scaleBy(1 / 1.4);
+    this.$("whole").onclick = () => { const mode = this.mode; this.reset(this.data); this.setMode(mode); this.draw(); };
+    const canvas = this.canvas;
+    canvas.onpointerdown = (event) => this.down(event);
+    canvas.onpointermove = (event) => this.move(event);
+    canvas.onpointerup = canvas.onpointercancel = (event) => this.up(event);
+    canvas.addEventListener("wheel", (event) => {   // plain wheel scrolls the page
+      if (!event.ctrlKey && !event.metaKey) return;
+      event.preventDefault();
+      this.scaleBy(Math.exp(-event.deltaY / 300), this.spot(event));
+    }, { passive: false });
+  }
+
+  scaleBy(factor, spot = [this.width / 2, this.height / 2]) {
+    const zoom = Math.min(40, Math.max(0.5, this.zoom * factor)), real = zoom / this.zoom;
+    const centre = [this.width / 2, this.height / 2];
+    for (const k of [0, 1]) this.shift[k] = spot[k] - centre[k] - (spot[k] - centre[k] - this.shift[k]) * real;
+    this.zoom = zoom;
+    this.draw();
+  }
+
+  spot(event) {
+    const box = this.canvas.getBoundingClientRect();
+    return [event.clientX - box.left, event.clientY - box.top];
+  }
+
+  down(event) {
+    this.canvas.setPointerCapture(event.pointerId);
+    this.pressed = this.spot(event);
+    if (this.mode === "select") this.lasso = [this.pressed];
+  }
+
+  move(event) {
+    const spot = this.spot(event);
+    if (!this.pressed) {
+      const hit = this.nearest(spot), note = this.$("note");
+      note.hidden = !hit;
+      if (hit) { note.textContent = `${hit.set.label} ${hit.index}`; note.style.left = `${Math.min(spot[0] + 12, this.width - 90)}px`; note.style.top = `${spot[1] + 12}px`; }
+      return;
+    }
+    if (this.mode === "select") this.lasso.push(spot);
+    else {
+      const by = [spot[0] - this.pressed[0], spot[1] - this.pressed[1]];
+      this.travelled = (this.travelled || 0) + Math.hypot(...by);
+      if (this.data.dimensions === 3) {
+        this.turn[0] += by[0] / 150;
+        this.turn[1] = Math.min(1.57, Math.max(-1.57, this.turn[1] + by[1] / 150));
+      } else { this.shift[0] += by[0]; this.shift[1] += by[1]; }
+      this.pressed = spot;
+    }
+    this.draw();
+  }
+
+  up(event) {
+    if (!this.pressed) return;
+    const spot = this.spot(event), outline = this.lasso, travelled = this.travelled || 0;
+    this.pressed = this.lasso = null; this.travelled = 0;
+    const long = outline && outline.some((p) => Math.hypot(p[0] - outline[0][0], p[1] - outline[0][1]) > 6);
+    if (long) this.pickInside(outline);
+    else if (travelled < 4) {
+      const hit = this.nearest(spot);
+      if (hit) this.pick(hit.set, [hit.index]);
+    }
+    this.draw();
+  }
+
+  nearest(spot) {
+    let best = null, distance = 14;
+    for (const set of this.sets) (set.places || []).forEach((place, index) => {
+      const d = Math.hypot(place[0] - spot[0], place[1] - spot[1]) - (set.front ? 2 : 0);
+      if (d < distance) { distance = d; best = { set, index }; }
+    });
+    return best;
+  }
+
+  pickInside(outline) {   // of the set in front; of another one only where the front has none
+    for (const set of [...this.sets].reverse()) {
+      const indices = [];
+      set.places.forEach((place, index) => { if (inside(outline, place)) indices.push(index); });
+      if (indices.length) return this.pick(set, indices);
+    }
+  }
+
+  pick(set, indices) {
+    this.picked = { key: set.key, indices };
+    this.send("picked", { key: set.key, indices, step: this.data.steps[Math.round(this.time)] });
+  }
+}
+
+function mark(g, symbol, x, y, size) {
+  g.beginPath();
+  if (symbol === "rect") g.rect(x - size * 0.85, y - size * 0.85, size * 1.7, size * 1.7);
+  else if (symbol === "triangle") { g.moveTo(x, y - size * 1.15); g.lineTo(x + size * 1.05, y + size * 0.8); g.lineTo(x - size * 1.05, y + size * 0.8); g.closePath(); }
+  else if (symbol === "diamond") { g.moveTo(x, y - size * 1.2); g.lineTo(x + size, y); g.lineTo(x, y + size * 1.2); g.lineTo(x - size, y); g.closePath(); }
+  else g.arc(x, y, size, 0, 6.3);
+  g.fill(); g.stroke();
+}
+
+function inside(outline, [x, y]) {
+  let odd = false;
+  for (let i = 0, j = outline.length - 1; i < outline.length; j = i++) {
+    const [ax, ay] = outline[i], [bx, by] = outline[j];
+    if (ay > y !== by > y && x < ((bx - ax) * (y - ay)) / (by - ay) + ax) odd = !odd;
+  }
+  return odd;
+}

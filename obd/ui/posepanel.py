@@ -1,0 +1,157 @@
+"""The pose of one distilled state, what its action does, and its nearest relatives in the data."""
+
+from __future__ import annotations
+
+import math
+from concurrent.futures import wait
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import streamlit as st
+from numpy.typing import NDArray
+
+from obd.data.dataset import OfflineDataset
+from obd.errors import Cancelled
+from obd.insight.criticality import UsualPosture
+from obd.insight.pose import supports_pose, torso
+from obd.insight.report import SetReport, nearest_originals
+from obd.insight.transition import step_from
+from obd.paths import cache_dir
+from obd.render.poses import PosePainter, Sheet, pose_sheet
+from obd.runs.store import Run
+from obd.ui import state
+from obd.ui.tasks import Task, TaskRegistry
+from obd.ui.theme import NEUTRAL, style
+
+WIDTH, HEIGHT = 400, 300
+RELATIVES = 3
+PATIENCE = 1.5  # seconds in which a picture may come without a progress bar
+
+Array = NDArray[np.floating[Any]]
+
+
+@dataclass(frozen=True)
+class Pose:
+    """Pictures ``[HEIGHT, WIDTH, 3]`` of a state, of the state after its action, and of its relatives.
+
+    ``postures [2, 2]``: height and pitch before and after.  ``distances``: of the relatives, in standard deviations.
+    """
+
+    before: NDArray[np.uint8]
+    after: NDArray[np.uint8]
+    relatives: NDArray[np.uint8]
+    distances: Array
+    postures: Array
+    kind: str
+
+
+def _close(painter: PosePainter) -> None:
+    painter.close()
+
+
+@st.cache_resource(on_release=_close, show_spinner=False)
+def painter() -> PosePainter:
+    """The one drawing thread of the app."""
+    return PosePainter()
+
+
+@st.cache_resource(show_spinner=False)
+def _drawings() -> TaskRegistry:
+    """Poses drawn lately.  A registry of their own: a dozen clicks must not push out a measurement."""
+    return TaskRegistry()
+
+
+def draw(
+    task: Task, brush: PosePainter, dataset: OfflineDataset, observation: Array, action: Array, accent: str
+) -> Pose:
+    """Draw one distilled pair ``[obs_dim]``, ``[act_dim]`` (raw, unit range) with its nearest original states."""
+    env_id = dataset.env_id
+    following = step_from(env_id, observation[None], action[None])[0]
+    task.progress(0.2)
+    indices, distances = nearest_originals(dataset, observation, RELATIVES)
+    task.progress(0.3)
+    pair = np.stack([observation, following])
+    jobs = [
+        brush.paint(env_id, pair, WIDTH, HEIGHT, accent=accent),
+        brush.paint(env_id, dataset.observations[indices], WIDTH, HEIGHT, accent=NEUTRAL),
+    ]
+    while wait(jobs, timeout=0.1).not_done:
+        if task.should_stop():
+            raise Cancelled
+    (before, after), relatives = jobs[0].result(), jobs[1].result()
+    kind = brush.kind(env_id, WIDTH, HEIGHT)
+    return Pose(before, after, relatives, distances, torso(env_id, pair), kind)
+
+
+def pose(run: Run, step: int, index: int) -> Task:
+    """The drawing of a state at a snapshot: usually done, after ``PATIENCE`` seconds perhaps still running."""
+    key = ("pose", str(run.path), step, index)
+    snapshot, accent = run.snapshot(step), style(run.config.objective).colour
+    shelf, brush, dataset_id = state.shelf(), painter(), run.config.dataset
+
+    def work(task: Task) -> Pose:
+        return draw(task, brush, shelf.get(dataset_id), snapshot.observations[index], snapshot.actions[index], accent)
+
+    task = _drawings().start(key, work, "pose")
+    task.join(PATIENCE)
+    return task
+
+
+def sheet(run: Run, step: int, env_id: str) -> tuple[tuple[object, ...], Sheet | None]:
+    """All poses of a snapshot in one file, and its task's key; None while it is drawn."""
+    key = ("sheet", str(run.path), step)
+    observations, accent = run.snapshot(step).observations, style(run.config.objective).colour
+    brush, folder = painter(), cache_dir() / "poses"
+
+    def work(task: Task) -> Sheet:
+        return pose_sheet(
+            brush,
+            env_id,
+            observations,
+            folder,
+            accent=accent,
+            on_progress=task.progress,
+            should_stop=task.should_stop,
+        )
+
+    task = state.tasks().start_once(key, work, "gallery")
+    task.join(0.3)
+    if task.state == "done" and not task.result.path.is_file():  # the cache has been emptied since
+        state.tasks().forget(key)
+        return sheet(run, step, env_id)
+    return key, task.result if task.state == "done" else None
+
+
+def no_pose_sentence(env_id: str) -> str:
+    """Why a robot is not drawn; empty where it is."""
+    if supports_pose(env_id):
+        return ""
+    return (
+        f"The observation of {env_id} does not tell its pose, so it is not drawn; the map and the numbers still hold."
+    )
+
+
+def posture_words(posture: Array) -> str:
+    """``pitch 12°, height −0.05 m``."""
+    return f"pitch {math.degrees(posture[1]):+.1f}°, height {posture[0]:+.3f} m".replace("-", "−")
+
+
+def standing_sentence(index: int, report: SetReport, reference_values: dict[str, Array]) -> str:
+    """Where one state stands among the data."""
+    if "criticality" not in report.values:
+        return f"It sits in a denser place than {report.values['density'][index]:.0f} % of the data."
+    below = 100 * float((reference_values["criticality"] < report.values["criticality"][index]).mean())
+    dense = report.values["density"][index]
+    text = f"More critical than **{below:.0f} %** of the data, in a denser place than {dense:.0f} %"
+    if "imbalance" in report.values:
+        text += "; posture " + (
+            "outside the teacher's usual range" if report.values["imbalance"][index] > 0 else "usual for the teacher"
+        )
+    return text + "."
+
+
+def usual_words(usual: UsualPosture) -> str:
+    """The teacher's usual range in words."""
+    low, high = (math.degrees(end[1]) for end in (usual.low, usual.high))
+    return f"pitch {low:+.0f}° to {high:+.0f}°, height {usual.low[0]:+.2f} to {usual.high[0]:+.2f} m".replace("-", "−")

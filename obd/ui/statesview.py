@@ -1,0 +1,425 @@
+"""The parts of the States page: map with pose, gallery, and the test of the paper's claim."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import streamlit as st
+import torch
+from numpy.typing import NDArray
+
+from obd.errors import ObdError
+from obd.insight.effects import Effect
+from obd.insight.pose import supports_pose, torso
+from obd.runs.store import ACTIVE_STATES, Run
+from obd.ui import canvas, claims, mapdata, posepanel, reports, sentences, state, widgets
+from obd.ui.distributions import Group, ridge_chart
+from obd.ui.maps import Colouring, map_data
+from obd.ui.theme import style
+
+Array = NDArray[np.floating[Any]]
+
+
+@dataclass(frozen=True)
+class Colour:
+    """A choice for the colour of the original states: its name in the list, in the legend, and what it means."""
+
+    label: str
+    short: str
+    meaning: str
+
+
+COLOURS = {
+    "q": Colour("Q value", "q*", "the teacher's estimate for the action in the data"),
+    "advantage": Colour("advantage", "advantage", "q* of the action in the data minus q* of the teacher's action"),
+    "criticality": Colour("criticality", "criticality", claims.MEASURE_MEANINGS["criticality"]),
+    "density": Colour("density", "density percentile", claims.MEASURE_MEANINGS["density"]),
+    "return": Colour("return of the episode", "return", "normalised return of the episode the state is from"),
+    "time": Colour("time step", "time step", "steps since the start of the episode"),
+    "plain": Colour("nothing", "", "one neutral colour"),
+}
+
+
+# -- the sentence above map and gallery ----------------------------------------------------------------------
+
+
+def headline(run: Run) -> None:
+    """The answer to the page's question for one run, or what is being done to find it."""
+    if run.status().get("state") in ACTIVE_STATES:
+        steps = run.snapshot_steps()
+        moved = [
+            mapdata.background(run.config.dataset, run.config.teacher).normalize(run.snapshot(step).observations)
+            for step in (steps[0], steps[-1])
+        ]
+        distance = sentences.movement(*moved)
+        st.markdown(sentences.movement_sentence(distance, steps[-1], run.config.objective, run.config.size))
+        return
+    report = reports.report(run)
+    if report is not None:
+        st.markdown(claims.criticality_sentence(run.config.objective, report))
+        return
+    st.fragment(_measuring, run_every=0.7)(run)
+
+
+def _measuring(run: Run) -> None:
+    """One line that becomes the sentence: nothing below it moves."""
+    report = reports.report(run)
+    task = state.tasks().get(reports.report_key(run, reports.measured_step(run)))
+    if report is not None or task is None:
+        st.rerun()
+    if task.state == "running":
+        st.markdown(f"Measuring how critical these states are: {100 * task.fraction:.0f} % …")
+        return
+    st.markdown(f"{task.error or 'The measurement was cancelled.'}")
+    if st.button("Measure again", key="measure again"):
+        reports.forget(run)
+        st.rerun()
+
+
+# -- map and pose --------------------------------------------------------------------------------------------
+
+
+def explore(shown: Mapping[str, Run], front: str, projected: mapdata.Projected, colour: str) -> None:
+    """The fragment with the map on the left and the chosen state's pose on the right."""
+    run = shown[front]
+    active = any(other.status().get("state") in ACTIVE_STATES for other in shown.values())
+    if st.session_state.get("objective", front) != front or (st.session_state.get("live map") and not active):
+        st.session_state["live map"] = active
+        st.rerun()  # a state of another objective was clicked, or the run ended and with it the timer
+    st.session_state["live map"] = active
+    left, right = st.columns([8, 5], gap="medium")
+    with right:
+        indices = chosen_states(run)
+    with left:
+        _draw_map(shown, front, projected, colour, indices)
+    with right:
+        show_pose(run, chosen_step(run), int(st.session_state["state"]))
+
+
+def _draw_map(
+    shown: Mapping[str, Run], front: str, projected: mapdata.Projected, colour: str, indices: list[int]
+) -> None:
+    run = shown[front]
+    behind = mapdata.background(run.config.dataset, run.config.teacher)
+    sets = [mapdata.moving_set(other, behind, projected) for other in shown.values()]
+    values, pending = colour_values(run, behind, colour)
+    labels = " and ".join(style(key).label for key in shown)
+    data = map_data(
+        projected.original,
+        sets,
+        front,
+        identity=projected.identity,
+        axes=projected.axes,
+        colouring=None if values is None else Colouring(COLOURS[colour].short, values),
+        alt=f"Map of {len(projected.original):,} original states and {run.config.size} distilled states of {labels}",
+    )
+    data["run"] = run.group
+    data["picked"] = {"key": front, "indices": indices}
+    canvas.state_map(data, key="state map", on_picked=_map_picked, on_step=_map_moved)
+    note = (
+        f"{len(projected.original):,} states of the data; lines lead from where each {style(front).label} state began."
+    )
+    if not projected.axes:
+        note += " Only neighbourhood has a meaning here; a state far from all data is drawn at the data nearest to it."
+    if pending:
+        note += " Colours appear when criticality has been measured."
+    st.caption(note)
+
+
+def colour_values(run: Run, behind: mapdata.Background, colour: str) -> tuple[Array | None, bool]:
+    """What the original states are coloured by, and whether it is still being measured."""
+    if colour == "criticality":
+        reports.reference_task(run)
+        reference = reports.reference(run)
+        if reference is None:
+            st.fragment(_await_reference, run_every=0.7)(run)
+            return None, True
+        return reference.values["criticality"][: len(behind.normalized)], False
+    return behind.values.get(colour), False
+
+
+def _await_reference(run: Run) -> None:
+    if reports.reference_task(run).state != "running":
+        st.rerun()
+
+
+def _map_picked() -> None:
+    """Callback: a state was clicked or several encircled on the map."""
+    picked = st.session_state["state map"]["picked"]
+    st.session_state["objective"] = str(picked["key"])
+    st.session_state["picked states"] = [int(index) for index in picked["indices"]]
+    st.session_state["state"] = int(picked["indices"][0])
+    st.session_state[f"pose step {st.session_state.get('group')}"] = int(picked["step"])
+
+
+def _map_moved() -> None:
+    """Callback: the time line was left somewhere; the pose follows."""
+    st.session_state[f"pose step {st.session_state.get('group')}"] = int(st.session_state["state map"]["step"])
+
+
+def _alone() -> None:
+    """Callback: a state was chosen by its number."""
+    st.session_state["picked states"] = [int(st.session_state["state"])]
+
+
+def chosen_states(run: Run) -> list[int]:
+    """Draw the choice of a state by number (and among several encircled ones); the highlighted indices."""
+    size = run.config.size
+    st.session_state["state"] = min(int(st.session_state.get("state", 0)), size - 1)
+    indices = [index for index in st.session_state.get("picked states", []) if index < size]
+    number, several = st.columns([2, 3])
+    number.number_input(
+        "State", 0, size - 1, key="state", bind="query-params", on_change=_alone,
+        help="Number of the distilled state; or click it on the map.",
+    )  # fmt: skip
+    current = int(st.session_state["state"])
+    if len(indices) > 1 and current in indices:
+        st.session_state["among"] = current
+        several.selectbox(
+            f"{len(indices)} selected", indices, format_func=lambda i: f"state {i}", key="among", on_change=_among
+        )
+        return indices
+    return [current]
+
+
+def _among() -> None:
+    st.session_state["state"] = int(st.session_state["among"])
+
+
+def chosen_step(run: Run) -> int:
+    """The snapshot whose pose is shown: where the time line was left, else the newest."""
+    steps = run.snapshot_steps()
+    wanted = st.session_state.get(f"pose step {run.group}")
+    return steps[-1] if wanted is None else max((step for step in steps if step <= wanted), default=steps[0])
+
+
+def show_pose(run: Run, step: int, index: int) -> None:
+    """Pictures of a state before and after its action, and of its relatives; without them, the reason."""
+    look = style(run.config.objective)
+    env_id = state.shelf().get(run.config.dataset).env_id
+    reason = posepanel.no_pose_sentence(env_id)
+    if reason:
+        st.info(reason)
+        return
+    task = posepanel.pose(run, step, index)
+    if task.state == "running":
+        st.fragment(_await_pose, run_every=0.4)(run, step, index)
+        return
+    if task.state != "done":
+        widgets.show_error(task.error)
+        return
+    pose: posepanel.Pose = task.result
+    for column, picture, title, posture in zip(
+        st.columns(2), (pose.before, pose.after), (f"{look.glyph} state {index}", "after its action"), pose.postures,
+        strict=True,
+    ):  # fmt: skip
+        words = posepanel.posture_words(posture)
+        column.image(picture, width="stretch", alt=f"Robot, {title}: {words}")
+        column.caption(f"**{title}**  \n{words}")
+    _standing(run, step, index)
+    nearest = f"{pose.distances[0]:.2f} to {pose.distances[-1]:.2f}"
+    st.caption(f"Nearest of all original states, {nearest} standard deviations per dimension away:")
+    for column, picture, distance in zip(st.columns(len(pose.relatives)), pose.relatives, pose.distances, strict=True):
+        column.image(picture, width="stretch", alt=f"Original state at distance {distance:.2f}")
+        column.caption(f"{distance:.2f}")
+    drawn = "" if pose.kind == "mujoco" else " Schematic drawing, as OpenGL is not available."
+    st.caption(f"Outer step {step:,}; one environment step between the two upper pictures.{drawn}")
+
+
+def _await_pose(run: Run, step: int, index: int) -> None:
+    if posepanel.pose(run, step, index).state != "running":
+        st.rerun()
+    st.caption("Drawing the pose …")
+
+
+def _standing(run: Run, step: int, index: int) -> None:
+    """Where the state stands among the data, once that has been measured for this snapshot."""
+    reference = reports.reference(run)
+    task = state.tasks().get(reports.report_key(run, step))
+    if reference is not None and task is not None and task.state == "done":
+        st.markdown(posepanel.standing_sentence(index, task.result, reference.values))
+
+
+# -- gallery -------------------------------------------------------------------------------------------------
+
+
+def gallery(run: Run) -> None:
+    """All poses of the newest snapshot, sorted; the chosen one beside them."""
+    env_id = state.shelf().get(run.config.dataset).env_id
+    reason = posepanel.no_pose_sentence(env_id)
+    if reason:
+        st.info(reason)
+        return
+    step = reports.measured_step(run)
+    key, sheet = posepanel.sheet(run, step, env_id)
+    if sheet is None:
+        st.fragment(_drawing, run_every=0.5)(key)
+        return
+    values = sort_values(run, step, env_id)
+    left, right = st.columns([8, 5], gap="medium")
+    with right:
+        chosen_states(run)
+    with left:
+        names, direction = st.columns([3, 2], vertical_alignment="bottom")
+        name = names.selectbox("Sort by", list(values), key="sort", bind="query-params")
+        falling = direction.toggle("Highest first", True, key="falling") if name != "index" else False
+        order = np.argsort(values[name] * (-1 if falling else 1), kind="stable")
+        digits = {"index": 0, "Q value": 0, "density": 0, "torso pitch (°)": 0}.get(name, 2)
+        captions = [f"{index}" if name == "index" else f"{values[name][index]:.{digits}f}" for index in order]
+        with st.container(height=520, border=False):
+            current = int(st.session_state["state"])
+            canvas.gallery(sheet, order.tolist(), captions, current, key="gallery", on_picked=_tile_picked)
+        st.caption(
+            f"{sheet.count} {style(run.config.objective).label} states at outer step {step:,}; choose one to see more."
+        )
+    with right:
+        show_pose(run, step, int(st.session_state["state"]))
+
+
+def sort_values(run: Run, step: int, env_id: str) -> dict[str, Array]:
+    """What the gallery can be sorted by, ``[N]`` each: the measures only once they are there."""
+    observations = run.snapshot(step).observations
+    values: dict[str, Array] = {}
+    report = reports.report(run)
+    if report is not None:
+        values |= {name: report.values[name] for name in ("criticality", "density") if name in report.values}
+    try:
+        teacher = state.teacher(run.config.dataset, run.config.teacher)
+        states = torch.from_numpy(observations)
+        values["Q value"] = teacher.q(states, teacher.act(states)).numpy()
+    except ObdError:
+        pass
+    if supports_pose(env_id):
+        values["torso pitch (°)"] = np.array([math.degrees(pitch) for _, pitch in torso(env_id, observations)])
+    values["index"] = np.arange(len(observations), dtype=np.float64)
+    return values
+
+
+def _tile_picked() -> None:
+    """Callback: a tile was clicked."""
+    index = int(st.session_state["gallery"]["picked"]["index"])
+    st.session_state["state"] = index
+    st.session_state["picked states"] = [index]
+
+
+def _drawing(key: tuple[object, ...]) -> None:
+    widgets.poll(key, "Drawing all poses, once:")
+
+
+# -- the claim -----------------------------------------------------------------------------------------------
+
+
+def critical(shown: Mapping[str, Run], front: str) -> None:
+    """Distributions, effects and sentences about all objectives of a group."""
+    st.markdown(
+        "The paper shows pictures of distilled robots and calls them *critical, imbalanced* poses whose action "
+        "restores balance. It gives no number. Here are some."
+    )
+    found = {key: report for key, run in shown.items() if (report := reports.report(run)) is not None}
+    if len(found) < len(shown):
+        st.fragment(_measuring_all, run_every=0.7)(shown)
+        return
+    reference = reports.reference(shown[front])
+    if reference is None:  # pushed out by other tasks
+        reports.reference_task(shown[front])
+        st.fragment(_measuring_all, run_every=0.7)(shown)
+        return
+    st.markdown("\n".join(f"- {claims.criticality_sentence(key, found[key])}" for key in _front_first(found, front)))
+    measures = [name for name in claims.MEASURE_NAMES if name in found[front].values]
+    measure = st.selectbox(
+        "Measure", measures, format_func=claims.MEASURE_NAMES.__getitem__, key="measure", bind="query-params"
+    )
+    start = found[front].start_values[measure]
+    groups = [
+        Group("data", "Data", reference.values[measure]),
+        Group("random_selection", "Random\nselection", found[front].random_values[measure]),
+        Group("start", f"Start of\n{style(front).label}", start),
+        *(Group(key, style(key).label, found[key].values[measure]) for key in shown),
+    ]
+    left, right = st.columns([3, 2], gap="medium")
+    with left:
+        st.echarts_chart(
+            ridge_chart(groups, claims.MEASURE_NAMES[measure]),
+            key="ridges",
+            height=64 * len(groups) + 60,
+            alt=f"Distribution of {claims.MEASURE_NAMES[measure]}: "
+            + ", ".join(f"{group.label} median {np.median(group.values):.2f}" for group in groups).replace("\n", " "),
+        )
+        st.caption("Bars: 10, 50 and 90 % quantiles.")
+    with right:
+        st.markdown(f"{claims.MEASURE_MEANINGS[measure][0].upper()}{claims.MEASURE_MEANINGS[measure][1:]}:")
+        st.markdown(f"$\\small {claims.MEASURE_FORMULAS[measure]}$")
+        for sentence in claims.sentences(front, found[front])[1:]:
+            st.markdown(sentence)
+    if measure in found[front].effects:
+        _effects_table({key: found[key].effects[measure] for key in shown})
+    _refresh(shown)
+
+
+def _front_first(found: Mapping[str, Any], front: str) -> list[str]:
+    return sorted(found, key=lambda key: key != front)
+
+
+def _effects_table(effects: Mapping[str, Mapping[str, Effect]]) -> None:
+    """Means, ratios with intervals and probabilities of superiority, one row per objective."""
+    rows: dict[str, list[str]] = {}
+    for key, by in effects.items():
+        row = {
+            "Set": style(key).label,
+            "Mean": f"{by['data'].mean:.3f}",
+            "Mean of the data": f"{by['data'].reference_mean:.3f}",
+        }
+        for name, title in (("data", "the data"), ("start", "its start"), ("random", "random selection")):
+            ratio = by[name].ratio
+            row[f"Times {title} (95 %)"] = (
+                "–" if ratio is None else f"{ratio.value:.2f} ({ratio.low:.2f} to {ratio.high:.2f})"
+            )
+        chance = by["data"].superiority
+        row["P(higher than the data)"] = f"{chance.value:.2f} ({chance.low:.2f} to {chance.high:.2f})"
+        row["Cliff's δ"] = f"{by['data'].cliffs_delta:+.2f}"
+        for name, text in row.items():
+            rows.setdefault(name, []).append(text)
+    st.table(rows)
+    st.caption(
+        "Intervals: 1,000 bootstrap resamples of states; those against the start keep each state with its own start. "
+        "The start is partly drawn from the first steps of episodes (setting *early share*), so it is the fairer "
+        "baseline. The teacher's q* is itself an estimate, least certain far from the data."
+    )
+
+
+def _measuring_all(shown: Mapping[str, Run]) -> None:
+    """Progress of all measurements; Try again after a failure."""
+    tasks = []
+    for run in shown.values():
+        reports.report(run)
+        task = state.tasks().get(reports.report_key(run, reports.measured_step(run)))
+        if task is not None:
+            tasks.append((run, task))
+    if all(task.state == "done" for _, task in tasks) and reports.reference(next(iter(shown.values()))) is not None:
+        st.rerun()
+    failed = [(run, task) for run, task in tasks if task.state in ("failed", "cancelled")]
+    if failed:
+        widgets.task_progress(failed[0][1], "")
+        if st.button("Try again", icon=":material/refresh:", key="retry reports"):
+            for run, _ in failed:
+                reports.forget(run)
+            st.rerun()
+        return
+    share = sum(task.fraction for _, task in tasks) / max(len(tasks), 1)
+    st.progress(share, text=f"Comparing the states of {len(shown)} sets with the data: {100 * share:.0f} %")
+
+
+def _refresh(shown: Mapping[str, Run]) -> None:
+    """A run going on is measured again when asked, not all the time: that would slow it down."""
+    active = [run for run in shown.values() if run.status().get("state") in ACTIVE_STATES]
+    if active:
+        measured = max(reports.measured_step(run) for run in active)
+        st.caption(f"The run is going on; this is its snapshot after {measured:,} outer steps.")
+        if st.button("Measure the newest snapshot", key="measure newest"):
+            for run in active:
+                reports.measure_newest(run)
+            st.rerun()
