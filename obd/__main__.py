@@ -288,6 +288,23 @@ def import_set(arguments: argparse.Namespace, stop: Interrupt) -> Output:
     }
 
 
+def criticality(arguments: argparse.Namespace, stop: Interrupt) -> Output:
+    from obd.runs.critical import reference_of_run, report_of_run
+    from obd.runs.store import open_run
+    from obd.ui import claims
+
+    run = open_run(arguments.run_dir)
+    dataset = open_dataset(run.config.dataset, stop)
+    reference = reference_of_run(run, dataset, ProgressLine("Measuring the data"), stop)
+    report = report_of_run(run, dataset, reference, arguments.step, ProgressLine("Measuring the states"), stop)
+    objective = run.config.objective
+    said = [sentence.replace("**", "") for sentence in claims.sentences(objective, report)]
+    if not arguments.json:
+        print("\n".join(said), end="\n\n")
+    output = {"run_dir": str(run.path), "objective": objective, "size": run.config.size, **claims.numbers(report)}
+    return output | ({"sentences": said} if arguments.json else {})
+
+
 def bench(arguments: argparse.Namespace, stop: Interrupt) -> Output:
     import importlib
 
@@ -438,6 +455,10 @@ def build_parser() -> argparse.ArgumentParser:
     sub = command("import-set", import_set, "make a run of a distilled set that was exported")
     sub.add_argument("file", type=Path, metavar="FILE", help=".npz or .safetensors")
     sub.add_argument("--out", type=Path, required=True, metavar="RUN_DIR")
+
+    sub = command("criticality", criticality, "measure which states a run picked: critical, imbalanced, covering?")
+    sub.add_argument("run_dir", type=Path, metavar="RUN_DIR")
+    sub.add_argument("--step", type=int, default=None, help="outer step of the snapshot (default: the newest)")
 
     sub = command("bench", bench, "measure and print a benchmark")
     sub.add_argument("name", choices=tuple(BENCHMARKS))

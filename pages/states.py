@@ -5,7 +5,7 @@ from __future__ import annotations
 import streamlit as st
 
 from obd.runs.store import ACTIVE_STATES, Run
-from obd.ui import mapdata, state, statesview, widgets
+from obd.ui import claimview, mapdata, state, statesview, widgets
 
 VIEWS = {"pca": "PCA", "pca3": "PCA 3-D", "tsne": "t-SNE"}
 PARTS = {"map": "Map", "gallery": "All poses", "critical": "Are they critical?"}
@@ -84,7 +84,7 @@ def page() -> None:
         label_visibility="collapsed",
     )
     if part == "critical":
-        statesview.critical(shown, front)
+        claimview.show(shown, front)
         return
     statesview.headline(run)
     if part == "gallery":

@@ -33,7 +33,7 @@ from obd.insight.pose import torso
 from obd.policy import Policy
 from obd.teachers.teacher import Teacher
 
-ACTIONS = 64  # compared actions per state
+ACTIONS = 32  # compared actions per state; with 1,024 a mean changes by 0.3 %
 NOISE = 0.3  # of the variant "noisy", in the scale where actions span [-1, 1]
 USUAL = (2.5, 97.5)  # percentiles of the teacher's own postures that count as usual
 

@@ -17,7 +17,7 @@ from obd.insight.pose import supports_pose
 from obd.insight.transition import restores_balance
 from obd.teachers.teacher import Teacher
 
-SAMPLE = 3000  # states of the data that stand for all of it
+SAMPLE = 2000  # states of the data that stand for all of it, and that the map shows
 MEASURES = ("criticality", "noisy", "sensitivity", "imbalance")
 
 Array = NDArray[np.floating[Any]]

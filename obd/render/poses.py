@@ -106,8 +106,8 @@ def pose_sheet(
     folder: Path,
     *,
     accent: str = ACCENT,
-    width: int = 128,
-    height: int = 96,
+    width: int = 112,
+    height: int = 112,
     on_progress: Callable[[float], None] | None = None,
     should_stop: Callable[[], bool] | None = None,
 ) -> Sheet:

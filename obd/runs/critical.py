@@ -50,6 +50,8 @@ def report_of_run(
     steps = run.snapshot_steps()
     if not steps:
         raise ObdError(f"{run.id} has no snapshot yet; wait for its first one or resume it.")
+    if step is not None and step not in steps:
+        raise ObdError(f"{run.id} has no snapshot after {step} outer steps; it has {', '.join(map(str, steps))}.")
     end, start = run.snapshot(steps[-1] if step is None else step), run.snapshot(steps[0])
     return measure_set(
         reference,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from obd.insight.effects import Effect, Interval
 from obd.insight.report import SetReport
 from obd.ui.theme import style
@@ -24,7 +26,7 @@ MEASURE_MEANINGS = {
 
 MEASURE_FORMULAS = {
     "criticality": r"c(s)=\frac{q^*(s,\pi^*(s))-\mathbb{E}_{a\sim U[-1,1]}\,q^*(s,a)}{\mathrm{std}_D\,q^*}",
-    "noisy": r"c(s)=\frac{q^*(s,\pi^*(s))-\mathbb{E}_{\varepsilon}\,q^*(s,\pi^*(s)+0.3\,\varepsilon)}{\mathrm{std}_D\,q^*}",
+    "noisy": r"c(s)=\frac{q^*(s,\pi^*(s))-\mathbb{E}_{e}\,q^*(s,\pi^*(s)+0.3\,e)}{\mathrm{std}_D\,q^*}",
     "sensitivity": r"\lVert \partial \pi^*(s) / \partial \tilde s \rVert_F,\quad \tilde s = s / \mathrm{std}_D",
     "imbalance": r"\max_{x\,\in\,\{\text{height},\,\text{pitch}\}} \frac{\max(l_x - x,\; x - h_x,\; 0)}{(h_x - l_x)/2}",
     "density": r"100 \cdot P_{s' \sim D}\big(d_{10}(s') > d_{10}(s)\big)",
@@ -123,3 +125,32 @@ def _range(effect: Effect) -> str:
 
 def _a(label: str) -> str:
     return f"an {label}" if label[0] in "AEIO" else f"a {label}"
+
+
+def numbers(report: SetReport) -> dict[str, Any]:
+    """A report as plain numbers for JSON: intervals as [value, low, high], None where there is none."""
+
+    def interval(found: Interval | None) -> list[float] | None:
+        return None if found is None else [round(value, 5) for value in (found.value, found.low, found.high)]
+
+    effects = {
+        f"{measure}_vs_{other}": {
+            "mean": round(effect.mean, 5),
+            "reference_mean": round(effect.reference_mean, 5),
+            "ratio": interval(effect.ratio),
+            "difference": interval(effect.difference),
+            "superiority": interval(effect.superiority),
+            "cliffs_delta": round(effect.cliffs_delta, 5),
+        }
+        for measure, by in report.effects.items()
+        for other, effect in by.items()
+    }
+    return effects | {
+        "cover_radius": round(report.radius, 5),
+        "coverage": interval(report.coverage),
+        "start_coverage": interval(report.start_coverage),
+        "density_percentile_median": interval(report.density),
+        "start_density_percentile_median": interval(report.start_density),
+        "off_balance": report.off_balance,
+        "restored": interval(report.restored),
+    }

@@ -79,6 +79,7 @@ def ridge_chart(groups: Sequence[Group], axis_name: str) -> Spec:
             "type": "value",
             "min": float(f"{low:.3g}"),
             "max": float(f"{high:.3g}"),
+            "axisLabel": {"showMinLabel": False, "showMaxLabel": False},  # they are not round
             "name": axis_name,
             "nameLocation": "middle",
             "nameGap": 28,

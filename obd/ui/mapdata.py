@@ -20,8 +20,6 @@ from obd.ui import state
 from obd.ui.maps import MovingSet
 from obd.ui.tasks import Task
 
-SAMPLE = 2000  # original states on the map: enough for its shape, few enough to draw smoothly
-
 Array = NDArray[np.floating[Any]]
 Place = Callable[[Array], Array]
 
@@ -30,7 +28,7 @@ Place = Callable[[Array], Array]
 class Background:
     """Original states ``[M, obs_dim]`` (normalised) and what they can be coloured by, ``[M]`` each.
 
-    They are the first states of the sample that :func:`obd.insight.report.measure_reference` measures.
+    They are the sample that :func:`obd.insight.report.measure_reference` measures.
     """
 
     normalized: Array
@@ -57,7 +55,7 @@ class Projected:
 def background(dataset_id: str, teacher_path: str) -> Background:
     """The sample of a dataset; without a teacher it has no action values."""
     dataset = state.shelf().get(dataset_id)
-    index = sample_index(dataset)[:SAMPLE]
+    index = sample_index(dataset)
     observations = dataset.observations[index]
     normalized = dataset.normalize(observations)
     distances = neighbour_distance(normalized, normalized)

@@ -15,7 +15,7 @@ from obd.ui.theme import CIVIDIS, NEUTRAL, style
 Points = NDArray[np.floating[Any]]
 
 MAX_FRAMES = 60  # snapshots on the time line; more are thinned evenly
-MARGIN = 0.18  # around the data: distilled states leave it
+MARGIN = 0.22  # around the data: distilled states leave it
 
 
 @dataclass(frozen=True)
@@ -53,6 +53,11 @@ class Colouring:
 
     name: str
     values: Points
+
+
+def outside(original: Points, points: Points) -> int:
+    """How many of ``points [N, dimensions]`` lie beyond the map's fixed axes."""
+    return int((np.abs(Extent.of(original).place(points)) > 1).any(axis=1).sum())
 
 
 def colour_range(values: Points) -> tuple[float, float]:
@@ -129,8 +134,8 @@ def map_data(
         data["scale"] = {
             "low": low,
             "high": high,
-            "lowText": f"{low:,.{digits}f}",
-            "highText": f"{high:,.{digits}f}",
+            "lowText": f"{low:,.{digits}f}".replace("-", "−"),
+            "highText": f"{high:,.{digits}f}".replace("-", "−"),
             "name": colouring.name,
             "colours": list(CIVIDIS),
         }

@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 
 from obd.data.dataset import OfflineDataset
 from obd.errors import Cancelled
-from obd.insight.criticality import UsualPosture
 from obd.insight.pose import supports_pose, torso
 from obd.insight.report import SetReport, nearest_originals
 from obd.insight.transition import step_from
@@ -24,7 +23,7 @@ from obd.ui import state
 from obd.ui.tasks import Task, TaskRegistry
 from obd.ui.theme import NEUTRAL, style
 
-WIDTH, HEIGHT = 400, 300
+SIDE = 320  # pixels; a square picture is framed wide enough for a robot that stands upright
 RELATIVES = 3
 PATIENCE = 1.5  # seconds in which a picture may come without a progress bar
 
@@ -33,7 +32,7 @@ Array = NDArray[np.floating[Any]]
 
 @dataclass(frozen=True)
 class Pose:
-    """Pictures ``[HEIGHT, WIDTH, 3]`` of a state, of the state after its action, and of its relatives.
+    """Pictures ``[SIDE, SIDE, 3]`` of a state, of the state after its action, and of its relatives.
 
     ``postures [2, 2]``: height and pitch before and after.  ``distances``: of the relatives, in standard deviations.
     """
@@ -73,14 +72,14 @@ def draw(
     task.progress(0.3)
     pair = np.stack([observation, following])
     jobs = [
-        brush.paint(env_id, pair, WIDTH, HEIGHT, accent=accent),
-        brush.paint(env_id, dataset.observations[indices], WIDTH, HEIGHT, accent=NEUTRAL),
+        brush.paint(env_id, pair, SIDE, SIDE, accent=accent),
+        brush.paint(env_id, dataset.observations[indices], SIDE, SIDE, accent=NEUTRAL),
     ]
     while wait(jobs, timeout=0.1).not_done:
         if task.should_stop():
             raise Cancelled
     (before, after), relatives = jobs[0].result(), jobs[1].result()
-    kind = brush.kind(env_id, WIDTH, HEIGHT)
+    kind = brush.kind(env_id, SIDE, SIDE)
     return Pose(before, after, relatives, distances, torso(env_id, pair), kind)
 
 
@@ -133,8 +132,8 @@ def no_pose_sentence(env_id: str) -> str:
 
 
 def posture_words(posture: Array) -> str:
-    """``pitch 12°, height −0.05 m``."""
-    return f"pitch {math.degrees(posture[1]):+.1f}°, height {posture[0]:+.3f} m".replace("-", "−")
+    """``pitch +12.0°, height −0.05 m``."""
+    return f"pitch {math.degrees(posture[1]):+.1f}°, height {posture[0]:+.2f} m".replace("-", "−")
 
 
 def standing_sentence(index: int, report: SetReport, reference_values: dict[str, Array]) -> str:
@@ -149,9 +148,3 @@ def standing_sentence(index: int, report: SetReport, reference_values: dict[str,
             "outside the teacher's usual range" if report.values["imbalance"][index] > 0 else "usual for the teacher"
         )
     return text + "."
-
-
-def usual_words(usual: UsualPosture) -> str:
-    """The teacher's usual range in words."""
-    low, high = (math.degrees(end[1]) for end in (usual.low, usual.high))
-    return f"pitch {low:+.0f}° to {high:+.0f}°, height {usual.low[0]:+.2f} to {usual.high[0]:+.2f} m".replace("-", "−")

@@ -13,12 +13,10 @@ import torch
 from numpy.typing import NDArray
 
 from obd.errors import ObdError
-from obd.insight.effects import Effect
 from obd.insight.pose import supports_pose, torso
 from obd.runs.store import ACTIVE_STATES, Run
 from obd.ui import canvas, claims, mapdata, posepanel, reports, sentences, state, widgets
-from obd.ui.distributions import Group, ridge_chart
-from obd.ui.maps import Colouring, map_data
+from obd.ui.maps import Colouring, map_data, outside
 from obd.ui.theme import style
 
 Array = NDArray[np.floating[Any]]
@@ -72,7 +70,7 @@ def _measuring(run: Run) -> None:
     if report is not None or task is None:
         st.rerun()
     if task.state == "running":
-        st.markdown(f"Measuring how critical these states are: {100 * task.fraction:.0f} % …")
+        st.markdown(f"Measuring how critical these states are: {100 * task.fraction:.0f} % …  \n&nbsp;")
         return
     st.markdown(f"{task.error or 'The measurement was cancelled.'}")
     if st.button("Measure again", key="measure again"):
@@ -125,6 +123,8 @@ def _draw_map(
     )
     if not projected.axes:
         note += " Only neighbourhood has a meaning here; a state far from all data is drawn at the data nearest to it."
+    if count := outside(projected.original, next(s for s in sets if s.objective == front).frames[-1]):
+        note += f" {sentences.count(count, 'state')} further out: zoom out to see."
     if pending:
         note += " Colours appear when criticality has been measured."
     st.caption(note)
@@ -138,7 +138,7 @@ def colour_values(run: Run, behind: mapdata.Background, colour: str) -> tuple[Ar
         if reference is None:
             st.fragment(_await_reference, run_every=0.7)(run)
             return None, True
-        return reference.values["criticality"][: len(behind.normalized)], False
+        return reference.values["criticality"], False
     return behind.values.get(colour), False
 
 
@@ -219,15 +219,14 @@ def show_pose(run: Run, step: int, index: int) -> None:
     ):  # fmt: skip
         words = posepanel.posture_words(posture)
         column.image(picture, width="stretch", alt=f"Robot, {title}: {words}")
-        column.caption(f"**{title}**  \n{words}")
+        column.caption(f"**{title}**  \n" + words.replace(", ", "  \n"))
     _standing(run, step, index)
-    nearest = f"{pose.distances[0]:.2f} to {pose.distances[-1]:.2f}"
-    st.caption(f"Nearest of all original states, {nearest} standard deviations per dimension away:")
+    away = ", ".join(f"{distance:.2f}" for distance in pose.distances)
+    st.caption(f"Nearest original states, {away} standard deviations per dimension away:")
     for column, picture, distance in zip(st.columns(len(pose.relatives)), pose.relatives, pose.distances, strict=True):
         column.image(picture, width="stretch", alt=f"Original state at distance {distance:.2f}")
-        column.caption(f"{distance:.2f}")
     drawn = "" if pose.kind == "mujoco" else " Schematic drawing, as OpenGL is not available."
-    st.caption(f"Outer step {step:,}; one environment step between the two upper pictures.{drawn}")
+    st.caption(f"At outer step {step:,}; the action lasts one environment step.{drawn}")
 
 
 def _await_pose(run: Run, step: int, index: int) -> None:
@@ -241,7 +240,7 @@ def _standing(run: Run, step: int, index: int) -> None:
     reference = reports.reference(run)
     task = state.tasks().get(reports.report_key(run, step))
     if reference is not None and task is not None and task.state == "done":
-        st.markdown(posepanel.standing_sentence(index, task.result, reference.values))
+        st.caption(posepanel.standing_sentence(index, task.result, reference.values))
 
 
 # -- gallery -------------------------------------------------------------------------------------------------
@@ -308,118 +307,3 @@ def _tile_picked() -> None:
 
 def _drawing(key: tuple[object, ...]) -> None:
     widgets.poll(key, "Drawing all poses, once:")
-
-
-# -- the claim -----------------------------------------------------------------------------------------------
-
-
-def critical(shown: Mapping[str, Run], front: str) -> None:
-    """Distributions, effects and sentences about all objectives of a group."""
-    st.markdown(
-        "The paper shows pictures of distilled robots and calls them *critical, imbalanced* poses whose action "
-        "restores balance. It gives no number. Here are some."
-    )
-    found = {key: report for key, run in shown.items() if (report := reports.report(run)) is not None}
-    if len(found) < len(shown):
-        st.fragment(_measuring_all, run_every=0.7)(shown)
-        return
-    reference = reports.reference(shown[front])
-    if reference is None:  # pushed out by other tasks
-        reports.reference_task(shown[front])
-        st.fragment(_measuring_all, run_every=0.7)(shown)
-        return
-    st.markdown("\n".join(f"- {claims.criticality_sentence(key, found[key])}" for key in _front_first(found, front)))
-    measures = [name for name in claims.MEASURE_NAMES if name in found[front].values]
-    measure = st.selectbox(
-        "Measure", measures, format_func=claims.MEASURE_NAMES.__getitem__, key="measure", bind="query-params"
-    )
-    start = found[front].start_values[measure]
-    groups = [
-        Group("data", "Data", reference.values[measure]),
-        Group("random_selection", "Random\nselection", found[front].random_values[measure]),
-        Group("start", f"Start of\n{style(front).label}", start),
-        *(Group(key, style(key).label, found[key].values[measure]) for key in shown),
-    ]
-    left, right = st.columns([3, 2], gap="medium")
-    with left:
-        st.echarts_chart(
-            ridge_chart(groups, claims.MEASURE_NAMES[measure]),
-            key="ridges",
-            height=64 * len(groups) + 60,
-            alt=f"Distribution of {claims.MEASURE_NAMES[measure]}: "
-            + ", ".join(f"{group.label} median {np.median(group.values):.2f}" for group in groups).replace("\n", " "),
-        )
-        st.caption("Bars: 10, 50 and 90 % quantiles.")
-    with right:
-        st.markdown(f"{claims.MEASURE_MEANINGS[measure][0].upper()}{claims.MEASURE_MEANINGS[measure][1:]}:")
-        st.markdown(f"$\\small {claims.MEASURE_FORMULAS[measure]}$")
-        for sentence in claims.sentences(front, found[front])[1:]:
-            st.markdown(sentence)
-    if measure in found[front].effects:
-        _effects_table({key: found[key].effects[measure] for key in shown})
-    _refresh(shown)
-
-
-def _front_first(found: Mapping[str, Any], front: str) -> list[str]:
-    return sorted(found, key=lambda key: key != front)
-
-
-def _effects_table(effects: Mapping[str, Mapping[str, Effect]]) -> None:
-    """Means, ratios with intervals and probabilities of superiority, one row per objective."""
-    rows: dict[str, list[str]] = {}
-    for key, by in effects.items():
-        row = {
-            "Set": style(key).label,
-            "Mean": f"{by['data'].mean:.3f}",
-            "Mean of the data": f"{by['data'].reference_mean:.3f}",
-        }
-        for name, title in (("data", "the data"), ("start", "its start"), ("random", "random selection")):
-            ratio = by[name].ratio
-            row[f"Times {title} (95 %)"] = (
-                "–" if ratio is None else f"{ratio.value:.2f} ({ratio.low:.2f} to {ratio.high:.2f})"
-            )
-        chance = by["data"].superiority
-        row["P(higher than the data)"] = f"{chance.value:.2f} ({chance.low:.2f} to {chance.high:.2f})"
-        row["Cliff's δ"] = f"{by['data'].cliffs_delta:+.2f}"
-        for name, text in row.items():
-            rows.setdefault(name, []).append(text)
-    st.table(rows)
-    st.caption(
-        "Intervals: 1,000 bootstrap resamples of states; those against the start keep each state with its own start. "
-        "The start is partly drawn from the first steps of episodes (setting *early share*), so it is the fairer "
-        "baseline. The teacher's q* is itself an estimate, least certain far from the data."
-    )
-
-
-def _measuring_all(shown: Mapping[str, Run]) -> None:
-    """Progress of all measurements; Try again after a failure."""
-    tasks = []
-    for run in shown.values():
-        reports.report(run)
-        task = state.tasks().get(reports.report_key(run, reports.measured_step(run)))
-        if task is not None:
-            tasks.append((run, task))
-    if all(task.state == "done" for _, task in tasks) and reports.reference(next(iter(shown.values()))) is not None:
-        st.rerun()
-    failed = [(run, task) for run, task in tasks if task.state in ("failed", "cancelled")]
-    if failed:
-        widgets.task_progress(failed[0][1], "")
-        if st.button("Try again", icon=":material/refresh:", key="retry reports"):
-            for run, _ in failed:
-                reports.forget(run)
-            st.rerun()
-        return
-    share = sum(task.fraction for _, task in tasks) / max(len(tasks), 1)
-    st.progress(share, text=f"Comparing the states of {len(shown)} sets with the data: {100 * share:.0f} %")
-
-
-def _refresh(shown: Mapping[str, Run]) -> None:
-    """A run going on is measured again when asked, not all the time: that would slow it down."""
-    active = [run for run in shown.values() if run.status().get("state") in ACTIVE_STATES]
-    if active:
-        measured = max(reports.measured_step(run) for run in active)
-        st.caption(f"The run is going on; this is its snapshot after {measured:,} outer steps.")
-        if st.button("Measure the newest snapshot", key="measure newest"):
-            for run in active:
-                reports.measure_newest(run)
-            st.rerun()

@@ -113,8 +113,8 @@ class StateMap {
     if (d === 2) { x = points[2 * i]; y = points[2 * i + 1]; } else {
       const [a, b] = this.turn, ca = Math.cos(a), sa = Math.sin(a);
       const px = points[3 * i], py = points[3 * i + 1], pz = points[3 * i + 2];
-      x = (ca * px - sa * py) * 0.68;
-      y = (Math.cos(b) * pz + Math.sin(b) * (sa * px + ca * py)) * 0.68;
+      x = (ca * px - sa * py) * 0.95;
+      y = (Math.cos(b) * pz + Math.sin(b) * (sa * px + ca * py)) * 0.95;
     }
     return [
       this.width * (0.5 + (x * this.zoom) / 2) + this.shift[0],
@@ -210,8 +210,8 @@ class StateMap {
       for (let i = 0; i < set.count; i++) { g.moveTo(...this.place(start, i)); g.lineTo(...set.places[i]); }
       g.stroke();
     }
-    const size = set.front ? 5 : 4;
-    g.globalAlpha = set.front ? 0.95 : 0.55;
+    const size = set.front ? 4.8 : 3.6;
+    g.globalAlpha = set.front ? 0.95 : 0.7;
     g.fillStyle = set.colour; g.strokeStyle = paper; g.lineWidth = 1;
     for (const place of set.places) mark(g, set.symbol, ...place, size);
     g.globalAlpha = 1;
@@ -272,6 +272,7 @@ class StateMap {
     canvas.onpointerdown = (event) => this.down(event);
     canvas.onpointermove = (event) => this.move(event);
     canvas.onpointerup = canvas.onpointercancel = (event) => this.up(event);
+    canvas.onpointerleave = () => { this.$("note").hidden = true; };
     canvas.addEventListener("wheel", (event) => {   // plain wheel scrolls the page
       if (!event.ctrlKey && !event.metaKey) return;
       event.preventDefault();
@@ -295,6 +296,7 @@ class StateMap {
   down(event) {
     this.canvas.setPointerCapture(event.pointerId);
     this.pressed = this.spot(event);
+    this.$("note").hidden = true;
     if (this.mode === "select") this.lasso = [this.pressed];
   }
 
