@@ -14,7 +14,8 @@ LIVE_SECONDS = 2.0  # how often a run going on is looked at
 
 def controls(behind: mapdata.Background) -> tuple[str, str, int, int]:
     """Projection, colour, perplexity and seed, from the sidebar."""
-    view = widgets.choose_view(VIEWS)
+    wide = behind.normalized.shape[1] > 2
+    view = widgets.choose_view({key: name for key, name in VIEWS.items() if wide or key != "pca3"})
     known = [key for key in statesview.COLOURS if key in behind.values or key in ("plain", "criticality")]
     if "q" not in behind.values:
         known.remove("criticality")

@@ -43,6 +43,9 @@ LAYOUTS: dict[str, ObservationLayout] = {
     "Walker2d-v5": ObservationLayout(positions=9, velocities=9, velocity_clip=10.0),
 }
 
+# Where qpos holds the torso's height and pitch: the root of these slides along x and z and turns about y.
+TORSO: dict[str, tuple[int, int]] = {"HalfCheetah-v5": (1, 2), "Hopper-v5": (1, 2), "Walker2d-v5": (1, 2)}
+
 
 def supports_pose(env_id: str) -> bool:
     """Whether :func:`state_from_observation` knows the environment."""
@@ -78,12 +81,19 @@ def state_from_observation(env_id: str, observations: NDArray[np.floating[Any]])
     return np.concatenate([root, values[..., :seen]], axis=-1), values[..., seen:].copy()
 
 
+def has_torso(env_id: str) -> bool:
+    """Whether :func:`torso` knows the environment."""
+    return env_id in TORSO
+
+
 def torso(env_id: str, observations: NDArray[np.floating[Any]]) -> Float:
     """Height (metres) and pitch (radians, in (-pi, pi]) of the torso, ``[..., 2]``.
 
-    In all known robots the root slides along x and z and turns about y, in this order; HalfCheetah's height counts
-    from its start.  Raises ObdError as :func:`state_from_observation`.
+    HalfCheetah's height counts from its start.  Raises ObdError as :func:`state_from_observation`, and for robots
+    without one torso in one plane.
     """
+    if env_id not in TORSO:
+        raise ObdError(f"{env_id} has no torso with a height and a pitch; use one of {', '.join(TORSO)}.")
+    height, pitch = TORSO[env_id]
     qpos, _ = state_from_observation(env_id, observations)
-    pitch = np.pi - np.mod(np.pi - qpos[..., 2], 2 * np.pi)
-    return np.stack([qpos[..., 1], pitch], axis=-1)
+    return np.stack([qpos[..., height], np.pi - np.mod(np.pi - qpos[..., pitch], 2 * np.pi)], axis=-1)

@@ -13,7 +13,7 @@ from obd.data.dataset import OfflineDataset
 from obd.insight.coverage import cover_radius, covered, density_percentile, nearest, neighbour_distance
 from obd.insight.criticality import UsualPosture, criticality, imbalance, sensitivity, value_scale, visited
 from obd.insight.effects import Effect, Interval, compare, mean_interval, median_interval
-from obd.insight.pose import supports_pose
+from obd.insight.pose import has_torso
 from obd.insight.transition import restores_balance
 from obd.teachers.teacher import Teacher
 
@@ -43,7 +43,7 @@ class Reference:
         values: by name of the measure (:data:`MEASURES`, "density"), ``[M]`` each; without a teacher only "density".
         distances: ``[M]`` to the tenth nearest other state.
         scale: standard deviation of q* over the data (1 without a teacher).
-        usual: the teacher's usual posture, where the robot's pose is known.
+        usual: the teacher's usual posture, where the robot has a torso in a plane.
     """
 
     env_id: str
@@ -75,7 +75,8 @@ class SetReport:
         radius: at which N random states cover half of the data.
         coverage, start_coverage: share of the data within that radius.
         density, start_density: median density percentile (50 is typical of the data).
-        off_balance: how many of the states lie outside the teacher's usual posture; None where that is unknown.
+        off_balance: share of the states outside the teacher's usual posture; None where that is unknown.
+        start_off_balance, data_off_balance: the same share at the start and of the data.
         restored: how often the distilled action brings those nearer to it than a random one.
     """
 
@@ -88,7 +89,9 @@ class SetReport:
     start_coverage: Interval
     density: Interval
     start_density: Interval
-    off_balance: int | None
+    off_balance: float | None
+    start_off_balance: float | None
+    data_off_balance: float | None
     restored: Interval | None
 
 
@@ -111,7 +114,7 @@ def measure_reference(
     if teacher is not None:
         teacher.check_matches(dataset)
         scale = value_scale(teacher, observations, dataset.actions[index])
-        if supports_pose(dataset.env_id):
+        if has_torso(dataset.env_id):
             own = visited(dataset.env_id, teacher.to_policy(), should_stop=should_stop)
             usual = UsualPosture.of(dataset.env_id, own)
     on_progress(0.1)
@@ -186,11 +189,11 @@ def measure_set(
         for name in MEASURES
         if name in values
     }
-    off_balance, restored = None, None
+    shares: list[float | None] = [None, None, None]
+    restored = None
     if reference.usual is not None:
-        off_balance, restored = restores_balance(
-            reference.env_id, observations, actions, reference.usual, should_stop=should_stop
-        )
+        shares = [float((group["imbalance"] > 0).mean()) for group in (values, start_values, reference.values)]
+        restored = restores_balance(reference.env_id, observations, actions, reference.usual, should_stop=should_stop)
     on_progress(0.95)
     data = reference.normalized
     radius = cover_radius(data, len(observations))
@@ -204,7 +207,9 @@ def measure_set(
         start_coverage=_share(covered(reference.normalize(start), data, radius)),
         density=median_interval(values["density"]),
         start_density=median_interval(start_values["density"]),
-        off_balance=off_balance,
+        off_balance=shares[0],
+        start_off_balance=shares[1],
+        data_off_balance=shares[2],
         restored=restored,
     )
     on_progress(1.0)

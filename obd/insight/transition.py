@@ -58,15 +58,15 @@ def restores_balance(
     *,
     seed: int = 0,
     should_stop: Callable[[], bool] | None = None,
-) -> tuple[int, Interval | None]:
+) -> Interval | None:
     """How often one step with the given action leaves the robot nearer to its usual posture than a random one does.
 
-    Only states outside the usual posture count: how many these are, and the share (0.5 is no better than random)
-    against 16 random actions each with its interval over states; None with fewer than two such states.
+    Only states outside the usual posture count: the share (0.5 is no better than random) against 16 random actions
+    each, with its interval over states; None with fewer than two such states.
     """
     off = np.flatnonzero(imbalance(env_id, observations, usual) > 0)
     if len(off) < 2:
-        return len(off), None
+        return None
     states = observations[off]
     after = imbalance(env_id, step_from(env_id, states, actions[off], should_stop), usual)
     rng = np.random.default_rng(seed)
@@ -75,4 +75,4 @@ def restores_balance(
         random = rng.uniform(-1, 1, size=(len(off), actions.shape[1]))
         other = imbalance(env_id, step_from(env_id, states, random, should_stop), usual)
         shares += ((after < other) + 0.5 * (after == other)) / RANDOM_ACTIONS
-    return len(off), mean_interval(shares)
+    return mean_interval(shares)

@@ -1,4 +1,4 @@
-"""The two components drawn by our own JavaScript (``components/``): the map of states and the gallery of poses.
+"""The two components drawn by our own JavaScript: map of states (``statemap.js``), gallery of poses (``gallery.js``).
 
 A chart element is mounted anew when its data change and forgets zoom and selection; a component gets the new data in
 place, and can move its points by itself at the screen's rate.
@@ -15,7 +15,7 @@ import streamlit as st
 
 from obd.render.poses import Sheet
 
-FOLDER = Path(__file__).parent / "components"
+FOLDER = Path(__file__).parent
 
 
 def _component(name: str) -> Any:

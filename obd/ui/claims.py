@@ -54,11 +54,10 @@ def posture_sentence(objective: str, report: SetReport) -> str:
     """Imbalanced poses, and whether the distilled action restores balance; empty where the pose is unknown."""
     if report.off_balance is None:
         return ""
-    label, size = style(objective).label, len(report.values["density"])
-    started = float((report.start_values["imbalance"] > 0).mean())
+    started, data = report.start_off_balance or 0.0, report.data_off_balance or 0.0
     text = (
-        f"{report.off_balance} of {size} {label} states ({100 * report.off_balance / size:.0f} %) lie outside the "
-        f"teacher's usual height and pitch; when they started it was {100 * started:.0f} %"
+        f"**{100 * report.off_balance:.0f} %** of the {style(objective).label} states lie outside the teacher's usual "
+        f"height and pitch; of the states they started from {100 * started:.0f} %, of the data {100 * data:.0f} %"
     )
     if report.restored is None:
         return text + "."
@@ -152,5 +151,7 @@ def numbers(report: SetReport) -> dict[str, Any]:
         "density_percentile_median": interval(report.density),
         "start_density_percentile_median": interval(report.start_density),
         "off_balance": report.off_balance,
+        "start_off_balance": report.start_off_balance,
+        "data_off_balance": report.data_off_balance,
         "restored": interval(report.restored),
     }

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from obd.ui.charts import Spec
 from obd.ui.theme import CIVIDIS, NEUTRAL, style
 
 Points = NDArray[np.floating[Any]]
@@ -20,14 +21,33 @@ MARGIN = 0.22  # around the data: distilled states leave it
 
 @dataclass(frozen=True)
 class Extent:
+    """Fixed ends of a map's axes, so that only points move."""
+
+    left: float
+    right: float
+    bottom: float
+    top: float
+
+
+def extent(*clouds: Points, margin: float = 0.04) -> Extent:
+    """The common extent of all ``[n, 2]`` clouds with a margin."""
+    every = np.concatenate([cloud[np.isfinite(cloud).all(axis=1)] for cloud in clouds])
+    low, high = every.min(axis=0), every.max(axis=0)
+    pad = np.maximum((high - low) * margin, 1e-6)
+    low, high = low - pad, high + pad
+    return Extent(float(low[0]), float(high[0]), float(low[1]), float(high[1]))
+
+
+@dataclass(frozen=True)
+class Axes:
     """Fixed ends of a map's axes, ``[dimensions]`` each, so that only points move."""
 
     low: Points
     high: Points
 
     @classmethod
-    def of(cls, cloud: Points, margin: float = MARGIN) -> Extent:
-        """The extent of an ``[M, dimensions]`` cloud with a margin."""
+    def of(cls, cloud: Points, margin: float = MARGIN) -> Axes:
+        """The ends for an ``[M, dimensions]`` cloud with a margin."""
         low, high = cloud.min(axis=0), cloud.max(axis=0)
         pad = np.maximum((high - low) * margin, 1e-6)
         return cls(low - pad, high + pad)
@@ -57,7 +77,7 @@ class Colouring:
 
 def outside(original: Points, points: Points) -> int:
     """How many of ``points [N, dimensions]`` lie beyond the map's fixed axes."""
-    return int((np.abs(Extent.of(original).place(points)) > 1).any(axis=1).sum())
+    return int((np.abs(Axes.of(original).place(points)) > 1).any(axis=1).sum())
 
 
 def colour_range(values: Points) -> tuple[float, float]:
@@ -85,7 +105,7 @@ def map_data(
     colouring: Colouring | None,
     alt: str,
 ) -> dict[str, Any]:
-    """The data of the map component (``components/statemap.js``).
+    """The data of the map component (``statemap.js``).
 
     Args:
         original: ``[M, dimensions]``, 2 or 3.
@@ -94,13 +114,13 @@ def map_data(
         axes: their names, [] for none.
         colouring: of the original states; None draws them in one neutral colour.
     """
-    extent = Extent.of(original)
+    ends = Axes.of(original)
     steps = time_line(sets)
     data: dict[str, Any] = {
         "view": identity,
         "run": identity,
         "dimensions": original.shape[1],
-        "points": _encode(extent.place(original)),
+        "points": _encode(ends.place(original)),
         "axes": list(axes),
         "steps": steps,
         "neutral": NEUTRAL,
@@ -124,7 +144,7 @@ def map_data(
                 "symbol": look.symbol,
                 "front": moving.objective == front,
                 "count": frames.shape[1],
-                "frames": _encode(extent.place(frames)),
+                "frames": _encode(ends.place(frames)),
             }
         )
     if colouring is not None:
@@ -145,3 +165,19 @@ def map_data(
 def _encode(values: Points) -> str:
     """Base64 of little-endian float32, as the browser reads it."""
     return base64.b64encode(np.ascontiguousarray(values, dtype="<f4").tobytes()).decode()
+
+
+def bare_axis(name: str, low: float, high: float) -> Spec:
+    """An axis without numbers: in a projection only neighbourhood has a meaning."""
+    return {
+        "type": "value",
+        "min": low,
+        "max": high,
+        "name": name,
+        "nameLocation": "middle",
+        "nameGap": 10,
+        "axisLabel": {"show": False},
+        "axisTick": {"show": False},
+        "axisLine": {"show": True, "onZero": False, "lineStyle": {"opacity": 0.5}},
+        "splitLine": {"show": False},
+    }

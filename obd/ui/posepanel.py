@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from obd.data.dataset import OfflineDataset
 from obd.errors import Cancelled
-from obd.insight.pose import supports_pose, torso
+from obd.insight.pose import has_torso, supports_pose, torso
 from obd.insight.report import SetReport, nearest_originals
 from obd.insight.transition import step_from
 from obd.paths import cache_dir
@@ -34,14 +34,15 @@ Array = NDArray[np.floating[Any]]
 class Pose:
     """Pictures ``[SIDE, SIDE, 3]`` of a state, of the state after its action, and of its relatives.
 
-    ``postures [2, 2]``: height and pitch before and after.  ``distances``: of the relatives, in standard deviations.
+    ``postures [2, 2]``: height and pitch before and after, None for a robot that has none.
+    ``distances``: of the relatives, in standard deviations.
     """
 
     before: NDArray[np.uint8]
     after: NDArray[np.uint8]
     relatives: NDArray[np.uint8]
     distances: Array
-    postures: Array
+    postures: Array | None
     kind: str
 
 
@@ -80,7 +81,7 @@ def draw(
             raise Cancelled
     (before, after), relatives = jobs[0].result(), jobs[1].result()
     kind = brush.kind(env_id, SIDE, SIDE)
-    return Pose(before, after, relatives, distances, torso(env_id, pair), kind)
+    return Pose(before, after, relatives, distances, torso(env_id, pair) if has_torso(env_id) else None, kind)
 
 
 def pose(run: Run, step: int, index: int) -> Task:

@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from obd.errors import ObdError
-from obd.insight.pose import supports_pose, torso
+from obd.insight.pose import has_torso, torso
 from obd.runs.store import ACTIVE_STATES, Run
 from obd.ui import canvas, claims, mapdata, posepanel, reports, sentences, state, widgets
 from obd.ui.maps import Colouring, map_data, outside
@@ -213,13 +213,11 @@ def show_pose(run: Run, step: int, index: int) -> None:
         widgets.show_error(task.error)
         return
     pose: posepanel.Pose = task.result
-    for column, picture, title, posture in zip(
-        st.columns(2), (pose.before, pose.after), (f"{look.glyph} state {index}", "after its action"), pose.postures,
-        strict=True,
-    ):  # fmt: skip
-        words = posepanel.posture_words(posture)
-        column.image(picture, width="stretch", alt=f"Robot, {title}: {words}")
-        column.caption(f"**{title}**  \n" + words.replace(", ", "  \n"))
+    titles = (f"{look.glyph} state {index}", "after its action")
+    for place, (column, picture) in enumerate(zip(st.columns(2), (pose.before, pose.after), strict=True)):
+        words = "" if pose.postures is None else posepanel.posture_words(pose.postures[place])
+        column.image(picture, width="stretch", alt=f"Robot, {titles[place]}: {words}")
+        column.caption(f"**{titles[place]}**  \n" + words.replace(", ", "  \n"))
     _standing(run, step, index)
     away = ", ".join(f"{distance:.2f}" for distance in pose.distances)
     st.caption(f"Nearest original states, {away} standard deviations per dimension away:")
@@ -292,7 +290,7 @@ def sort_values(run: Run, step: int, env_id: str) -> dict[str, Array]:
         values["Q value"] = teacher.q(states, teacher.act(states)).numpy()
     except ObdError:
         pass
-    if supports_pose(env_id):
+    if has_torso(env_id):
         values["torso pitch (°)"] = np.array([math.degrees(pitch) for _, pitch in torso(env_id, observations)])
     values["index"] = np.arange(len(observations), dtype=np.float64)
     return values
