@@ -289,20 +289,22 @@ def import_set(arguments: argparse.Namespace, stop: Interrupt) -> Output:
 
 
 def criticality(arguments: argparse.Namespace, stop: Interrupt) -> Output:
-    from obd.runs.critical import reference_of_run, report_of_run
+    from obd.runs.critical import measured_step, reference_of_run, report_of_run
     from obd.runs.store import open_run
     from obd.ui import claims
 
     run = open_run(arguments.run_dir)
+    step = measured_step(run, arguments.step)
     dataset = open_dataset(run.config.dataset, stop)
     reference = reference_of_run(run, dataset, ProgressLine("Measuring the data"), stop)
-    report = report_of_run(run, dataset, reference, arguments.step, ProgressLine("Measuring the states"), stop)
+    report = report_of_run(run, dataset, reference, step, ProgressLine("Measuring the states"), stop)
     objective = run.config.objective
+    output: Output = {"run_dir": str(run.path), "objective": objective, "size": run.config.size, "step": step}
     said = [sentence.replace("**", "") for sentence in claims.sentences(objective, report)]
-    if not arguments.json:
-        print("\n".join(said), end="\n\n")
-    output = {"run_dir": str(run.path), "objective": objective, "size": run.config.size, **claims.numbers(report)}
-    return output | ({"sentences": said} if arguments.json else {})
+    if arguments.json:
+        return output | claims.numbers(report) | {"sentences": said}
+    print("\n".join(said), end="\n\n")
+    return output | claims.effect_lines(report)
 
 
 def bench(arguments: argparse.Namespace, stop: Interrupt) -> Output:

@@ -257,6 +257,23 @@ def test_killed_run_can_be_resumed(capsys: pytest.CaptureFixture[str], teacher: 
     assert open_run(out).distilled().observations.tobytes() == open_run(whole).distilled().observations.tobytes()
 
 
+def test_criticality(capsys: pytest.CaptureFixture[str], teacher: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    run(capsys, "distill", *TINY, "--objective", "av_pbc", "--teacher", teacher, "--steps", "5", "--out", out)
+    found = run(capsys, "criticality", out)
+    assert (found["objective"], found["size"], found["step"]) == ("av_pbc", 8, 5)
+    low, high = found["criticality_vs_data"]["superiority"][1:]
+    assert 0 <= low <= found["criticality_vs_data"]["superiority"][0] <= high <= 1
+    assert "critical" in found["sentences"][0]
+    start = run(capsys, "criticality", out, "--step", "0")
+    assert start["criticality_vs_start"]["superiority"][0] == 0.5 and start["coverage"] == start["start_coverage"]
+    assert run(capsys, "criticality", out) == found  # the same numbers every time
+    assert main(["criticality", str(out)]) == 0
+    assert found["sentences"][0] in capsys.readouterr().out
+    assert "no snapshot after 99 outer steps" in refuse(capsys, "criticality", out, "--step", "99")
+    assert "no run" in refuse(capsys, "criticality", tmp_path / "elsewhere")
+
+
 def test_bench_engine(capsys: pytest.CaptureFixture[str]) -> None:
     result = run(capsys, "bench", "engine", "--quick")
     for precision in ("highest", "medium"):

@@ -29,7 +29,7 @@ class Effect:
 
     Attributes:
         mean, reference_mean: of the two groups.
-        ratio: mean / reference_mean; None where it has no meaning (the reference may be zero or negative).
+        ratio: mean / reference_mean; None where it has no meaning (a mean is or may well be zero or negative).
         difference: mean - reference_mean.
         superiority: P(X > Y) + P(X = Y) / 2 for a random member of each, or within pairs; 0.5 is no effect
             (Vargha and Delaney, J. Educ. Behav. Stat. 2000).
@@ -65,7 +65,7 @@ def compare(
     superiority = x_weights @ wins if paired else ((x_weights @ wins) * y_weights).sum(axis=1)
     x_means, y_means = x_weights @ x, y_weights @ y
     ratio = None
-    if y.mean() > 0 and np.percentile(y_means, 2.5) > 0:
+    if x.mean() > 0 and y_means.min() > 0:
         ratio = _interval(float(x.mean() / y.mean()), x_means / y_means)
     return Effect(
         mean=float(x.mean()),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
 import os
@@ -166,7 +167,8 @@ def _write(path: Path, picture: Image) -> None:
             "OBD_CACHE_DIR to another folder."
         ) from error
     finally:
-        partial.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            partial.unlink(missing_ok=True)
 
 
 def pose_images(

@@ -22,6 +22,16 @@ from obd.students import random_selection
 from obd.teachers.teacher import load_teacher
 
 
+def measured_step(run: Run, step: int | None = None) -> int:
+    """``step`` if the run has a snapshot of it, the newest without one; ObdError when there is none."""
+    steps = run.snapshot_steps()
+    if not steps:
+        raise ObdError(f"{run.id} has no snapshot yet; wait for its first one or resume it.")
+    if step is not None and step not in steps:
+        raise ObdError(f"{run.id} has no snapshot after {step} outer steps; it has {', '.join(map(str, steps))}.")
+    return steps[-1] if step is None else step
+
+
 def reference_of_run(
     run: Run, dataset: OfflineDataset, on_progress: OnProgress = ignore, should_stop: ShouldStop = never
 ) -> Reference:
@@ -47,12 +57,7 @@ def report_of_run(
         ObdError: the run has no snapshot yet, or one is damaged.
         Cancelled: ``should_stop()`` returned true.
     """
-    steps = run.snapshot_steps()
-    if not steps:
-        raise ObdError(f"{run.id} has no snapshot yet; wait for its first one or resume it.")
-    if step is not None and step not in steps:
-        raise ObdError(f"{run.id} has no snapshot after {step} outer steps; it has {', '.join(map(str, steps))}.")
-    end, start = run.snapshot(steps[-1] if step is None else step), run.snapshot(steps[0])
+    end, start = run.snapshot(measured_step(run, step)), run.snapshot(run.snapshot_steps()[0])
     return measure_set(
         reference,
         end.observations,

@@ -40,8 +40,10 @@ def criticality_sentence(objective: str, report: SetReport) -> str:
         return "There is no teacher for this dataset, so nobody knows which states are critical; the rest still works."
     data, start = effects["data"], effects["start"]
     who = f"{style(objective).label}'s distilled states are"
-    if data.direction > 0:
-        text = f"{who} **{_times(data)} critical as the data** ({_range(data)})"
+    if data.direction > 0 and data.ratio is not None:
+        text = f"{who} **{data.ratio.value:.2f} times as critical as the data** ({_range(data)})"
+    elif data.direction > 0:
+        text = f"{who} **more critical than the data**: {_amount(data)} ({_range(data)})"
     elif data.direction < 0:
         text = f"{who} **less critical than the data**: {_amount(data)} ({_range(data)})"
     else:
@@ -107,14 +109,10 @@ def sentences(objective: str, report: SetReport) -> list[str]:
     return [sentence for sentence in found if sentence]
 
 
-def _times(effect: Effect) -> str:
-    return f"{effect.ratio.value:.2f} times as" if effect.ratio is not None else "more"
-
-
 def _amount(effect: Effect) -> str:
     if effect.ratio is not None:
         return f"{effect.ratio.value:.2f} times"
-    return f"{effect.difference.value:+.2f}"
+    return f"{effect.difference.value:+.2f} standard deviations of q*"
 
 
 def _range(effect: Effect) -> str:
@@ -155,3 +153,18 @@ def numbers(report: SetReport) -> dict[str, Any]:
         "data_off_balance": report.data_off_balance,
         "restored": interval(report.restored),
     }
+
+
+def effect_lines(report: SetReport) -> dict[str, str]:
+    """The effects for a terminal, one line each."""
+    lines = {}
+    for measure, by in report.effects.items():
+        for other, effect in by.items():
+            amount = f"{effect.difference.value:+.4g}" if effect.ratio is None else f"{effect.ratio.value:.2f} times"
+            times = f"{amount} ({_range(effect)})"
+            chance = effect.superiority
+            lines[f"{measure} vs {other}"] = (
+                f"{times}, means {effect.mean:.4g} and {effect.reference_mean:.4g}, P(higher) {chance.value:.2f} "
+                f"({chance.low:.2f} to {chance.high:.2f}), Cliff's delta {effect.cliffs_delta:+.2f}"
+            )
+    return lines

@@ -190,6 +190,12 @@ def test_states_plays_to_the_end(group: list[Run], open_page: Open) -> None:
     assert slider.value == len(group[1].snapshot_steps()) - 1
 
 
+def test_rollouts_of_an_environment_that_cannot_be_drawn_is_a_sentence(group: list[Run], open_page: Open) -> None:
+    at = open_page("rollouts")
+    wait_until(at, lambda at: at.error or at.get("video"))
+    assert at.get("video") or "pygame" in at.error[0].value
+
+
 def test_an_unexpected_error_shows_no_traceback(
     group: list[Run], open_page: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -4,10 +4,8 @@ import json
 from typing import Any
 
 import numpy as np
-import pytest
 
 from obd.ui.charts import MAX_POINTS, Curve, Estimate, loss_chart, return_bars, return_chart
-from obd.ui.maps import colour_range, extent, map_chart
 from obd.ui.theme import OBJECTIVE_KEYS, STYLES, style
 
 
@@ -71,30 +69,3 @@ def test_return_bars_keep_the_order_and_the_values() -> None:
     assert spec["yAxis"]["data"] == ["Random selection", "Av-PBC"]
     assert [bar["value"] for bar in spec["series"][0]["data"]] == [2, 38]
     assert spec["xAxis"]["max"] >= 40
-
-
-def test_map_moves_only_the_distilled_states() -> None:
-    rng = np.random.default_rng(0)
-    original, start, moved = rng.normal(size=(50, 2)), rng.normal(size=(8, 2)), 3 * rng.normal(size=(8, 2))
-    frame = extent(original, start, moved)
-    values = rng.normal(size=50)
-    first = map_chart(original, start, start, "dbc", frame, values=values, value_name="Q value")
-    last = map_chart(original, start, moved, "dbc", frame, values=values, value_name="Q value")
-    assert first["series"][0] == last["series"][0]
-    assert (first["xAxis"], first["yAxis"]) == (last["xAxis"], last["yAxis"])
-    assert np.asarray(last["series"][2]["data"]) == pytest.approx(moved, rel=1e-3)
-    assert last["visualMap"]["text"][0] == "Q value"
-    assert frame.left <= last["series"][2]["data"][0][0] <= frame.right
-    json.dumps(last, allow_nan=False)
-
-
-def test_map_without_values_has_no_colour_bar() -> None:
-    points = np.zeros((3, 2))
-    assert "visualMap" not in map_chart(points, points, points, "pbc", extent(points))
-
-
-def test_colour_range_ignores_extremes_and_constants() -> None:
-    values = np.concatenate([np.linspace(0, 1, 999), [1e6]])
-    assert colour_range(values)[1] < 2
-    low, high = colour_range(np.full(10, 4.0))
-    assert low < 4 < high
