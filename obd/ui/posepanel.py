@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import io
 import math
 from concurrent.futures import wait
 from dataclasses import dataclass
@@ -10,6 +12,7 @@ from typing import Any
 import numpy as np
 import streamlit as st
 from numpy.typing import NDArray
+from PIL import Image as PillowImage
 
 from obd.data.dataset import OfflineDataset
 from obd.errors import Cancelled
@@ -18,6 +21,7 @@ from obd.insight.report import SetReport, nearest_originals
 from obd.insight.transition import step_from
 from obd.paths import cache_dir
 from obd.render.poses import PosePainter, Sheet, pose_sheet
+from obd.render.scene import Image
 from obd.runs.store import Run
 from obd.ui import state
 from obd.ui.tasks import Task, TaskRegistry
@@ -32,15 +36,15 @@ Array = NDArray[np.floating[Any]]
 
 @dataclass(frozen=True)
 class Pose:
-    """Pictures ``[SIDE, SIDE, 3]`` of a state, of the state after its action, and of its relatives.
+    """Pictures (as ``data:`` addresses) of a state, of the state after its action, and of its relatives.
 
     ``postures [2, 2]``: height and pitch before and after, None for a robot that has none.
     ``distances``: of the relatives, in standard deviations.
     """
 
-    before: NDArray[np.uint8]
-    after: NDArray[np.uint8]
-    relatives: NDArray[np.uint8]
+    before: str
+    after: str
+    relatives: list[str]
     distances: Array
     postures: Array | None
     kind: str
@@ -79,9 +83,16 @@ def draw(
     while wait(jobs, timeout=0.1).not_done:
         if task.should_stop():
             raise Cancelled
-    (before, after), relatives = jobs[0].result(), jobs[1].result()
+    (before, after), relatives = ([as_address(picture) for picture in job.result()] for job in jobs)
     kind = brush.kind(env_id, SIDE, SIDE)
     return Pose(before, after, relatives, distances, torso(env_id, pair) if has_torso(env_id) else None, kind)
+
+
+def as_address(picture: Image) -> str:
+    """The picture itself as an address: Streamlit deletes picture files that a slow browser may still ask for."""
+    buffer = io.BytesIO()
+    PillowImage.fromarray(picture).save(buffer, "WEBP", quality=85)
+    return f"data:image/webp;base64,{base64.b64encode(buffer.getvalue()).decode()}"
 
 
 def pose(run: Run, step: int, index: int) -> Task:

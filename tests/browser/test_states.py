@@ -1,0 +1,66 @@
+"""The States page in a real browser: play moves the points in place, a lasso and a click show a pose."""
+
+from __future__ import annotations
+
+from playwright.sync_api import Page, expect
+
+from tests.browser.test_journey import address, nothing_broken, page, pytestmark, wait_for
+
+__all__ = ["address", "page", "pytestmark"]  # fixtures and marks that pytest looks for here
+
+
+def test_play_moves_the_points_and_a_selection_shows_a_pose(address: str, page: Page) -> None:
+    page.set_default_timeout(120_000)
+    expect.set_options(timeout=120_000)
+    page.goto(f"{address}/states?group=showcase&objective=pbc")
+    canvas = page.locator("canvas.map")
+    canvas.wait_for()
+    expect(page.get_by_text("after its action")).to_be_visible()  # a state is chosen from the start
+    number = page.get_by_label("State", exact=True)
+    expect(number).to_have_value("0")
+    canvas.evaluate("element => { element.dataset.same = 'yes' }")
+
+    # The slider, by keyboard: back to the start.
+    slider = page.get_by_role("slider", name="Snapshot")
+    slider.focus()
+    slider.press("Home")
+    wait_for(lambda: canvas.get_attribute("data-time") == "0.00", 30, "the slider does not move the map")
+    expect(page.get_by_text("At outer step 0;")).to_be_visible()  # the pose follows
+    begun = canvas.screenshot()
+
+    # Play: time runs through fractions of snapshots, on the same canvas.
+    page.get_by_role("button", name="Play").click()
+    wait_for(lambda: canvas.get_attribute("data-time") not in ("0.00", None), 30, "the map does not play")
+    wait_for(lambda: canvas.screenshot() != begun, 30, "the points do not move")
+    expect(page.get_by_text("At outer step 261;")).to_be_visible()  # it ends at the newest snapshot
+    expect(page.get_by_role("button", name="Play")).to_be_visible()
+    assert canvas.get_attribute("data-same") == "yes"
+
+    # A lasso around the middle picks several states; the first one is shown.
+    box = canvas.bounding_box()
+    assert box is not None
+    x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+    page.mouse.move(x - 60, y - 60)
+    page.mouse.down()
+    for across, down in ((60, -60), (60, 60), (-60, 60)):
+        page.mouse.move(x + across, y + down)
+    page.mouse.up()
+    among = page.get_by_text("selected", exact=False).first
+    expect(among).to_be_visible()
+    expect(page.locator("img[alt^='Robot, ▲ state']")).to_be_visible()
+
+    # By its number, without a mouse: the pose and the address follow, the map stays.
+    number.fill("12")
+    number.press("Enter")
+    expect(page.locator("img[alt^='Robot, ▲ state 12']")).to_be_visible()
+    page.wait_for_url("**state=12**")
+    assert canvas.get_attribute("data-same") == "yes"
+    nothing_broken(page)
+
+    # The gallery: a tile shows its pose.
+    page.get_by_text("All poses").click()
+    tile = page.locator("[data-index='31']")
+    tile.wait_for()
+    tile.click()
+    expect(page.locator("img[alt^='Robot, ▲ state 31']")).to_be_visible()
+    nothing_broken(page)
