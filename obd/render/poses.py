@@ -12,7 +12,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,6 +29,7 @@ CHUNK = 16  # poses drawn before somebody else's picture may come in between
 ROOM = 6  # renderers kept open
 
 Observations = NDArray[np.floating[Any]]
+Result = TypeVar("Result")
 
 
 class PosePainter:
@@ -58,7 +59,7 @@ class PosePainter:
 
     def kind(self, env_id: str, width: int, height: int) -> Kind:
         """How pictures of this size are drawn: "mujoco" or "schematic"."""
-        return self._thread.submit(lambda: self._renderer(env_id, width, height).kind).result()
+        return self._submit(lambda: self._renderer(env_id, width, height).kind).result()
 
     def paint(
         self, env_id: str, observations: Observations, width: int = 320, height: int = 240, *, accent: str = ACCENT
@@ -67,9 +68,16 @@ class PosePainter:
 
         Raises:
             ObdError: the environment is unknown, or an observation has the wrong width or is not finite.
+            Cancelled: the painter is closed.
         """
         qpos, qvel = state_from_observation(env_id, observations)
-        return self._thread.submit(self._paint, env_id, qpos, qvel, width, height, accent)
+        return self._submit(lambda: self._paint(env_id, qpos, qvel, width, height, accent))
+
+    def _submit(self, work: Callable[[], Result]) -> Future[Result]:
+        try:
+            return self._thread.submit(work)
+        except RuntimeError as error:  # closed, or the process is ending
+            raise Cancelled from error
 
     def _paint(
         self, env_id: str, qpos: Observations, qvel: Observations, width: int, height: int, accent: str

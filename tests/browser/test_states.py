@@ -60,7 +60,7 @@ def test_play_moves_the_points_and_a_selection_shows_a_pose(address: str, page: 
     # The gallery: a tile shows its pose.
     page.get_by_text("All poses").click()
     tile = page.locator("[data-index='31']")
-    tile.wait_for()
+    tile.wait_for(timeout=300_000)  # 256 poses, drawn once
     tile.click()
     expect(page.locator("img[alt^='Robot, ▲ state 31']")).to_be_visible()
     nothing_broken(page)
