@@ -82,7 +82,13 @@ def _measuring(run: Run) -> None:
 
 
 def explore(shown: Mapping[str, Run], front: str, projected: mapdata.Projected, colour: str) -> None:
-    """The fragment with the map on the left and the chosen state's pose on the right."""
+    """The fragment with map and pose; what goes wrong in it is a sentence in it."""
+    with widgets.guard():
+        _explore(shown, front, projected, colour)
+
+
+def _explore(shown: Mapping[str, Run], front: str, projected: mapdata.Projected, colour: str) -> None:
+    """The map on the left and the chosen state's pose on the right."""
     run = shown[front]
     active = any(other.status().get("state") in ACTIVE_STATES for other in shown.values())
     if st.session_state.get("objective", front) != front or (st.session_state.get("live map") and not active):
