@@ -162,40 +162,6 @@ def test_a_damaged_run_is_a_sentence(group: list[Run], open_page: Open) -> None:
     assert "damaged" in at.error[0].value
 
 
-def test_states_slider_moves_the_distilled_states_only(group: list[Run], open_page: Open) -> None:
-    at = open_page("states", objective="pbc")
-    steps = group[1].snapshot_steps()
-    end = spec(at)
-    at.select_slider(key=f"snapshot {group[1].id}").set_value(0).run()
-    start = spec(at)
-    assert start["series"][0] == end["series"][0]
-    assert start["xAxis"] == end["xAxis"]
-    assert start["series"][2]["data"] != end["series"][2]["data"]
-    assert "real ones" in words(at)
-    assert len(steps) > 1
-
-
-def test_states_tsne_runs_in_the_background(group: list[Run], open_page: Open) -> None:
-    at = open_page("states", view="tsne")
-    wait_until(at, lambda at: at.get("echarts_chart"))
-    assert "Perplexity 30, seed 0" in words(at)
-
-
-def test_states_plays_to_the_end(group: list[Run], open_page: Open) -> None:
-    at = open_page("states")
-    at.button(key="play").click().run()
-    assert at.button(key="play").label == "Pause"
-    wait_until(at, lambda at: at.button(key="play").label == "Play")
-    slider = at.select_slider(key=f"snapshot {group[1].id}")
-    assert slider.value == len(group[1].snapshot_steps()) - 1
-
-
-def test_rollouts_of_an_environment_that_cannot_be_drawn_is_a_sentence(group: list[Run], open_page: Open) -> None:
-    at = open_page("rollouts")
-    wait_until(at, lambda at: at.error or at.get("video"))
-    assert at.get("video") or "pygame" in at.error[0].value
-
-
 def test_an_unexpected_error_shows_no_traceback(
     group: list[Run], open_page: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
