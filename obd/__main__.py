@@ -327,6 +327,7 @@ EXPORT_FORMATS = ("npz", "safetensors", "minari", "torchscript")
 BENCHMARKS = {name: name for name in ("engine", "baselines", "returns", "showcase", "generalisation", "sizes")} | {
     "teachers": "teachers",
     "teacher-scores": "teacher_scores",
+    "playground": "playground",
 }
 
 

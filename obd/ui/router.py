@@ -17,6 +17,7 @@ def navigation() -> Any:
             st.Page("pages/states.py", title="States", url_path="states"),
             st.Page("pages/rollouts.py", title="Rollouts", url_path="rollouts"),
             st.Page("pages/compare.py", title="Compare", url_path="compare"),
+            st.Page("pages/learn.py", title="Learn", url_path="learn"),
         ],
         position="top",
     )

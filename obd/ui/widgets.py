@@ -21,7 +21,7 @@ from obd.ui.theme import OBJECTIVE_KEYS, style, tag
 
 log = logging.getLogger(__name__)
 
-ADDRESS = ("group", "objective", "view", "runs", "part", "over")  # query parameters of a shareable link
+ADDRESS = ("group", "objective", "view", "runs", "part", "over", "step")  # query parameters of a shareable link
 
 PRESET_LABELS = {"default": "Ours (minutes)", "paper": "The paper's (hours)"}
 

@@ -1,0 +1,438 @@
+"""The playground of one browser tab: a thread that distils, and the frames that the page passes to the browser.
+
+The thread owns the distillations and never calls Streamlit.  The page configures it, hands over what was done by hand
+and reads frames; when nobody reads any more (the tab is gone) the thread ends, and comes back with the next reader.
+"""
+
+from __future__ import annotations
+
+import atexit
+import base64
+import gc
+import json
+import logging
+import threading
+import time
+import weakref
+from collections import deque
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import torch
+
+from obd.data.pendulum import MAX_SPEED, returns_of
+from obd.engine.playground import HIDDEN, MEASURED, Array, Playground, Problem, Settings, act, student_returns
+from obd.engine.unroll import Parameters
+from obd.paths import assets_dir
+from obd.ui.series import thin
+from obd.ui.theme import style
+
+log = logging.getLogger(__name__)
+
+STEPS_PER_SECOND = 30.0  # enough to see; the rest of the core is left to others
+FRAME_SECONDS, RETURN_SECONDS = 0.08, 0.7
+GONE_SECONDS = 5.0  # without a reader
+ROUND = 400  # outer steps until a pause, so that a forgotten tab does not keep a core busy
+EPISODES, CROWD = 24, 40  # per measured return; students of the crowd
+FIELD = (61, 41)  # cells of the teacher's picture: angle, velocity
+SHOWN_STATES = 700  # real states drawn as dots
+HISTORY = 200  # points of a curve
+INNER_PER_SECOND, INNER_PAUSE = 10, 15  # speed of the inner loop's film; its last picture stays a moment
+
+Bytes = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Lane:
+    """One distillation in the picture.
+
+    A frozen one keeps its points (random selection); with ``shipped`` it starts from the set in ``assets``.
+    """
+
+    settings: Settings
+    label: str
+    frozen: bool = False
+    shipped: bool = False
+
+    def begin(self) -> Playground:
+        """The distillation at its start."""
+        ground = Playground(problem(), self.settings)
+        stored = measured()
+        if self.shipped and "points" in stored:
+            ground.start_from(np.array(stored["points"]), np.array(stored["log_rates"]))
+        return ground
+
+
+@dataclass(frozen=True)
+class Scene:
+    """What the thread works on.
+
+    Attributes:
+        name: a new name starts afresh; the same name with other settings goes on with the points where they are.
+        lanes: distillations side by side, one outer step each in turn.
+        mode: "outer" takes outer steps while playing; "inner" runs the inner loop over and over and stays where it is.
+        crowd: also measure 40 fresh students.
+    """
+
+    name: str
+    lanes: tuple[Lane, ...]
+    mode: str = "outer"
+    crowd: bool = False
+    autoplay: bool = True
+
+
+@lru_cache(maxsize=1)
+def problem() -> Problem:
+    """The pendulum, built once per process."""
+    return Problem.build()
+
+
+def measured() -> dict[str, Any]:
+    """What ``python -m obd bench playground`` stored; empty when it is not there."""
+    try:
+        stored: dict[str, Any] = json.loads((assets_dir() / "benchmarks" / "playground.json").read_text("utf-8"))
+    except (FileNotFoundError, ValueError):
+        return {}
+    return stored
+
+
+def pack(values: Any, kind: str = "f4") -> str:
+    """Numbers as base64 of little-endian ``f4`` or, for values in [-1, 1], of signed bytes (``i1``)."""
+    array = np.asarray(values)
+    if kind == "i1":
+        array = np.round(np.clip(array, -1, 1) * 127)
+    return base64.b64encode(np.ascontiguousarray(array, "<f4" if kind == "f4" else np.int8).tobytes()).decode()
+
+
+@lru_cache(maxsize=1)
+def still_life() -> Bytes:
+    """What never changes: the teacher's picture, some real states with their targets and weights, references."""
+    world = problem()
+    field = world.teacher.actions_at(*np.meshgrid(_centres(FIELD[0]) * np.pi, _centres(FIELD[1]) * MAX_SPEED))
+    chosen = np.random.default_rng(0).choice(len(world.dataset), SHOWN_STATES, replace=False)
+    cosine, sine, velocity = world.dataset.observations[chosen].T
+    weights = world.weights["av_pbc"]
+    assert weights is not None
+    places = np.stack([np.arctan2(sine, cosine) / np.pi, velocity / MAX_SPEED], 1)
+    relative = weights[chosen].numpy() / float(weights.max())
+    return {
+        "field": pack(field, "i1"),
+        "shape": list(FIELD),
+        "states": pack(places, "i1"),
+        "targets": {key: pack(world.targets[key][chosen, 0], "i1") for key in ("dbc", "pbc")},
+        "weights": pack(relative, "i1"),
+        "widths": [3, *HIDDEN, 1],
+        "mean": [round(float(x), 5) for x in world.mean],
+        "std": [round(float(x), 5) for x in world.std],
+        "references": references(),
+    }
+
+
+@lru_cache(maxsize=1)
+def references() -> dict[str, float]:
+    """Mean returns of the teacher, of doing nothing, and of the players in the data."""
+    world = problem()
+    players = world.dataset.provenance["players"]
+    return {
+        "teacher": float(returns_of(world.teacher.actions_at).mean()),
+        "nothing": float(returns_of(lambda angle, _: np.zeros_like(angle)).mean()),
+        **{name: float(player["return"]) for name, player in players.items()},
+    }
+
+
+@lru_cache(maxsize=1)
+def settle_memory() -> None:
+    """Take what is loaded by now out of the garbage collector's sight, once.
+
+    Streamlit collects all garbage after every run of a page or fragment.  With PyTorch and its like loaded that takes
+    some 50 ms under the interpreter's lock, and with ten frames a second nothing would be left for the distillation.
+    """
+    gc.collect()
+    gc.freeze()
+
+
+_RUNNING: weakref.WeakSet[Runner] = weakref.WeakSet()
+
+
+@atexit.register
+def _stop_all() -> None:
+    """A thread inside PyTorch while the interpreter is taken down would abort the process."""
+    for tab in list(_RUNNING):
+        tab.close()
+
+
+class Runner:
+    """The thread of one tab and its state; all methods may be called from the page's thread."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Condition()
+        self._scene: Scene | None = None
+        self._wanted: Scene | None = None
+        self._grounds: list[Playground] = []
+        self._edits: list[Mapping[str, Any]] = []
+        self._frame: Bytes | None = None
+        self._thread: threading.Thread | None = None
+        self._read = time.monotonic()
+        self.playing = True
+        self.error = False
+        self._closed = False
+        self.acknowledged = 0
+        self._inner: int | None = None
+        self._returns: list[list[tuple[int, float]]] = []
+        self._crowd: list[float] = []
+        self._until = ROUND
+        self._times: deque[float] = deque(maxlen=60)
+        self._measured = self._due = 0.0
+
+    # -- for the page --------------------------------------------------------------------------------------------
+
+    def show(self, scene: Scene) -> None:
+        """Work on ``scene`` from now on."""
+        with self._lock:
+            if scene == self._wanted:
+                return
+            fresh = self._wanted is None or scene.name != self._wanted.name
+            self._wanted = scene
+            if fresh:
+                self._frame = None
+                self.playing = scene.autoplay
+            self._lock.notify_all()
+
+    def moving(self, scene: Scene) -> bool:
+        """Whether another frame is to come: while playing, until a new scene's first one, and after an edit."""
+        with self._lock:
+            return self.playing or self._frame is None or self._scene != scene or bool(self._edits)
+
+    def edit(self, edits: Sequence[Mapping[str, Any]]) -> None:
+        """Hand over what was done in the browser; each edit has a rising ``seq`` and is applied once."""
+        with self._lock:
+            known = self._edits[-1]["seq"] if self._edits else self.acknowledged
+            self._edits += [edit for edit in edits if isinstance(edit.get("seq"), int) and edit["seq"] > known]
+            self._lock.notify_all()
+
+    def frame(self, patience: float = 0.2) -> Bytes | None:
+        """The latest frame; waits a moment for the first one, or for one that knows all edits."""
+        with self._lock:
+            self._read = time.monotonic()
+            if self._thread is None or not self._thread.is_alive():
+                self.error = False
+                self._thread = threading.Thread(target=self._run, name="playground", daemon=True)
+                self._thread.start()
+                _RUNNING.add(self)
+            first = self._frame is None
+            self._lock.wait_for(
+                lambda: self.error or (self._frame is not None and not self._edits), patience if first else 0.5
+            )
+            return self._frame
+
+    def close(self) -> None:
+        """End the thread for good."""
+        with self._lock:
+            self._closed, thread = True, self._thread
+            self._lock.notify_all()
+        if thread is not None:
+            thread.join(10)
+
+    # -- the thread ----------------------------------------------------------------------------------------------
+
+    def _run(self) -> None:
+        try:
+            torch.set_num_threads(1)
+            still_life()
+            settle_memory()
+            self._loop()
+        except Exception:
+            log.exception("the playground failed")
+            with self._lock:
+                self.error, self._thread = True, None
+                self._lock.notify_all()
+
+    def _loop(self) -> None:
+        drawn = 0.0
+        while True:
+            now = time.monotonic()
+            with self._lock:
+                if self._closed or now - self._read > GONE_SECONDS:
+                    self._thread = None
+                    return
+                scene, edits = self._wanted, list(self._edits)
+            if scene is None:
+                time.sleep(0.01)
+                continue
+            changed = self._follow(scene)
+            for edit in edits:
+                self._apply(edit)
+            playing = self.playing
+            if playing and scene.mode == "outer":
+                self._outer_step()
+            if self.playing and scene.mode == "inner":
+                self._inner = int(now * INNER_PER_SECOND) % (self._grounds[0].settings.inner_steps + INNER_PAUSE)
+            if changed or edits or playing != self.playing or (playing and now - drawn >= FRAME_SECONDS):
+                self._publish(
+                    scene, edits, measure=changed or not self.playing or now - self._measured > RETURN_SECONDS
+                )
+                drawn = now
+            self._rest(scene)
+
+    def _rest(self, scene: Scene) -> None:
+        """Leave the core to others until the next step is due, or until something is wanted while paused."""
+        if self.playing:
+            pause = 1 / STEPS_PER_SECOND if scene.mode == "outer" else FRAME_SECONDS
+            self._due = max(self._due + pause, time.monotonic() - pause)  # lost time is not made up for
+            time.sleep(max(0.001, self._due - time.monotonic()))
+        else:
+            with self._lock:
+                self._lock.wait_for(
+                    lambda: self._closed or bool(self._edits) or self._wanted != self._scene, GONE_SECONDS / 2
+                )
+
+    def _follow(self, scene: Scene) -> bool:
+        """Bring the distillations in line with the scene; whether anything changed."""
+        if scene == self._scene:
+            return False
+        before, self._scene = self._scene, scene
+        same = before is not None and before.name == scene.name and len(before.lanes) == len(scene.lanes)
+        seeds = (
+            same
+            and before is not None
+            and [a.settings.seed for a in before.lanes] == [b.settings.seed for b in scene.lanes]
+        )
+        if seeds:
+            for ground, lane in zip(self._grounds, scene.lanes, strict=True):
+                if ground.settings != lane.settings:
+                    ground.adapt(lane.settings)
+        else:
+            self._grounds = [lane.begin() for lane in scene.lanes]
+        self._afresh()
+        return True
+
+    def _afresh(self) -> None:
+        self._returns = [[] for _ in self._grounds]
+        self._crowd = []
+        self._until = max(ground.steps for ground in self._grounds) + ROUND
+        self._inner = None
+        self._times.clear()
+
+    def _outer_step(self) -> None:
+        assert self._scene is not None
+        for ground, lane in zip(self._grounds, self._scene.lanes, strict=True):
+            if not lane.frozen:
+                ground.step()
+        self._times.append(time.monotonic())
+        if self._grounds[-1].steps >= self._until:
+            self.playing = False
+
+    def _apply(self, edit: Mapping[str, Any]) -> None:
+        """One thing done by hand; what makes no sense is ignored."""
+        assert self._scene is not None
+        kind, lane = edit.get("kind"), edit.get("lane", 0)
+        ground = self._grounds[lane if isinstance(lane, int) and 0 <= lane < len(self._grounds) else 0]
+        index = edit.get("index", -1)
+        index = index if isinstance(index, int) else -1
+        x, y, action = (_number(edit.get(name)) for name in ("x", "y", "action"))
+        if kind == "move" and x is not None and y is not None:
+            ground.move(index, x * np.pi, y * MAX_SPEED)
+        elif kind == "add" and x is not None and y is not None:
+            ground.add(x * np.pi, y * MAX_SPEED, action)
+        elif kind == "turn" and action is not None:
+            ground.turn(index, action)
+        elif kind == "delete":
+            ground.delete(index)
+        elif kind == "inner":
+            self.playing, self._inner = False, None if index < 0 else index
+        elif kind == "pause":
+            self.playing = False
+        elif kind == "play":
+            self.playing, self._inner = True, None
+            self._until = max(g.steps for g in self._grounds) + ROUND
+            self._times.clear()
+        elif kind == "step":
+            self.playing, self._inner = False, None
+            self._outer_step()
+        elif kind == "reset":
+            self._grounds = [lane.begin() for lane in self._scene.lanes]
+            self._afresh()
+
+    def _publish(self, scene: Scene, edits: Sequence[Mapping[str, Any]], measure: bool) -> None:
+        """Make the next frame; the edits it knows are acknowledged with it."""
+        students = []
+        for number, ground in enumerate(self._grounds):
+            if (not self.playing and ground.steps == 0) or scene.mode == "inner":
+                ground.look()  # so that there are arrows before the first step
+            students.append(ground.students(inner_steps=self._inner))
+            if measure and self._inner is None:
+                key = (ground.steps, float(student_returns(students[-1], problem(), EPISODES).mean()))
+                self._returns[number] = [*[p for p in self._returns[number] if p[0] != key[0]][-HISTORY:], key]
+        if measure:
+            self._measured = time.monotonic()
+        if scene.crowd and (measure or not self._crowd):
+            crowd = self._grounds[-1].students(CROWD, MEASURED)
+            self._crowd = [float(x) for x in student_returns(crowd, problem(), 8).mean(1)]
+        lanes = [
+            self._lane(lane, ground, student, returns)
+            for lane, ground, student, returns in zip(scene.lanes, self._grounds, students, self._returns, strict=True)
+        ]
+        span = self._times[-1] - self._times[0] if len(self._times) > 5 else 0.0
+        frame = {
+            "playing": self.playing,
+            "inner": self._inner,
+            "rate": round((len(self._times) - 1) / span, 1) if span else 0,
+            "lanes": lanes,
+            "crowd": [round(value) for value in self._crowd],
+        }
+        with self._lock:
+            if edits:
+                self.acknowledged = int(edits[-1]["seq"])
+                del self._edits[: len(edits)]
+            if self._wanted == scene:
+                self._frame = frame | {"ack": self.acknowledged, "still": still_life()}
+            self._lock.notify_all()
+
+    @staticmethod
+    def _lane(lane: Lane, ground: Playground, student: Parameters, returns: list[tuple[int, float]]) -> Bytes:
+        look = style("random_selection" if lane.frozen else lane.settings.objective)
+        points = ground.points.numpy() / np.array([np.pi, np.pi, 1])
+        arrows = -ground.gradient.numpy()[:, :2]
+        longest = float(np.abs(arrows).max()) or 1.0
+        kept = thin(len(ground.losses), HISTORY)
+        return {
+            "key": "random_selection" if lane.frozen else lane.settings.objective,
+            "label": lane.label,
+            "glyph": look.glyph,
+            "colour": look.colour,
+            "frozen": lane.frozen,
+            "points": np.round(points, 4).tolist(),
+            "arrows": np.round(arrows / longest, 3).tolist(),
+            "weights": pack(np.concatenate([t[0].numpy().ravel() for pair in student for t in pair])),
+            "steps": ground.steps,
+            "inner_steps": ground.settings.inner_steps,
+            "agreement": round(agreement(student), 3),
+            "losses": [[int(i) + 1, float(f"{ground.losses[i]:.3g}")] for i in kept],
+            "returns": [[step, round(value)] for step, value in returns],
+        }
+
+
+@lru_cache(maxsize=1)
+def _map() -> tuple[Array, Array, Array]:
+    """Angles, velocities and the teacher's actions at the centres of the cells of a coarse map, ``[C]`` each."""
+    angles, velocities = (part.ravel() for part in np.meshgrid(_centres(31) * np.pi, _centres(21) * MAX_SPEED))
+    return angles, velocities, problem().teacher.actions_at(angles, velocities)
+
+
+def _centres(cells: int) -> Array:
+    """Centres of ``cells`` equal cells of [-1, 1]."""
+    return (np.arange(cells) + 0.5) / cells * 2 - 1
+
+
+def agreement(student: Parameters) -> float:
+    """Share of the map on which the student pushes the same way as the teacher."""
+    angles, velocities, wanted = _map()
+    return float((act(student, problem(), angles, velocities)[0] * wanted > 0).mean())
+
+
+def _number(value: Any) -> float | None:
+    """A finite number from the browser, or None."""
+    return float(value) if isinstance(value, int | float) and np.isfinite(value) else None
