@@ -131,7 +131,7 @@ def import_data(arguments: argparse.Namespace, stop: Interrupt) -> Output:
     if not arguments.json:
         for kind, title in (("repairs", "repaired"), ("warnings", "warning")):
             for finding in found[kind]:
-                print(f"{title}: {finding['message']} ({finding['count']:,})")
+                print(f"{title}: {finding['message']}")
     values = {"id": dataset.id, "episodes": len(dataset.episode_starts), "steps": len(dataset)}
     return values | (found if arguments.json else {})
 

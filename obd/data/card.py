@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from obd.data.dataset import OfflineDataset
+from obd.data.dataset import OfflineDataset, normalized_return
+from obd.data.identifiers import metadata_of
 from obd.data.simulate import from_unit
 
 CARD_VERSION = 1
@@ -41,7 +42,7 @@ def dataset_card(dataset: OfflineDataset) -> Card:
         "content_hash": dataset.content_hash,
         "reference_returns": None if dataset.reference_returns is None else list(dataset.reference_returns),
         "returns": _distribution(returns) if dataset.has_rewards else None,
-        "lengths": _distribution(lengths),
+        "lengths": _distribution(lengths, start=0.0),
         "terminated_episodes": int(np.count_nonzero(dataset.terminations[ends])),
         "truncated_episodes": int(np.count_nonzero(dataset.truncations[ends])),
         "observations": _columns(dataset.observations),
@@ -64,17 +65,22 @@ def dataset_card(dataset: OfflineDataset) -> Card:
     }
 
 
+def stored_card(dataset_id: str) -> Card | None:
+    """The card written with a local dataset; None if another program wrote it."""
+    card = metadata_of(dataset_id).get("obd_card")
+    return card if isinstance(card, dict) and card.get("version") == CARD_VERSION else None
+
+
 def normalized_scale(card: Card, returns: Any) -> NDArray[np.float64]:
     """Returns on D4RL's 0-100 scale, or unchanged for a dataset without reference returns."""
-    from obd.data.dataset import normalized_return
-
     reference = card["reference_returns"]
     return normalized_return(returns, None if reference is None else (reference[0], reference[1]))
 
 
-def _distribution(values: NDArray[Any]) -> dict[str, Any]:
-    """Five numbers, the mean and a histogram."""
-    counts, edges = np.histogram(values, bins=BINS)
+def _distribution(values: NDArray[Any], start: float | None = None) -> dict[str, Any]:
+    """Five numbers, the mean and a histogram (from ``start`` on)."""
+    limits = None if start is None else (start, float(values.max()))
+    counts, edges = np.histogram(values, bins=BINS, range=limits)
     names = ("min", "quartile1", "median", "quartile3", "max")
     summary = dict(zip(names, map(float, np.quantile(values, (0, 0.25, 0.5, 0.75, 1))), strict=True))
     return summary | {

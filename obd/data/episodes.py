@@ -45,10 +45,12 @@ def find_episodes(
 ) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
     """The last row of every episode, and whether it ended in a terminal state."""
     flagged = terminals if timeouts is None else terminals | timeouts
+    found = np.count_nonzero(jumped & ~flagged)
     report.repaired(
         "episode_ends_found",
-        np.count_nonzero(jumped & ~flagged),
-        "Episodes were cut where the stored next state is not the following state and no end was marked.",
+        found,
+        f"{found:,} ends of episodes were not marked; they were found where the stored next state is not the following "
+        "state.",
     )
     over = flagged | jumped
     unmarked = not over[-1]
@@ -59,7 +61,7 @@ def find_episodes(
         report.repaired(
             "time_limits_inferred",
             added,
-            f"The file marks no timeouts: episodes were cut at the environment's limit of {limit:,} steps.",
+            f"The file marks no timeouts: {added:,} ends were set at the environment's limit of {limit:,} steps.",
         )
         unmarked = unmarked and (np.diff(ends, prepend=-1)[-1] != limit)
     report.repaired("unmarked_end", unmarked, "The last episode has no mark at its end; it counts as cut there.")
@@ -67,11 +69,12 @@ def find_episodes(
     lengths = np.diff(ends, prepend=-1)
     if limit is not None:
         at_limit = terminated & (lengths == limit)
+        count = np.count_nonzero(at_limit)
         report.repaired(
             "terminals_at_time_limit",
-            np.count_nonzero(at_limit),
-            f"Episodes marked as terminal at the time limit of {limit:,} steps were cut there, not over: they became "
-            "truncations.",
+            count,
+            f"{count:,} episodes marked as terminal at the time limit of {limit:,} steps were cut there, not over: "
+            "they became truncations.",
         )
         terminated = terminated & ~at_limit
     return ends, terminated
@@ -96,7 +99,9 @@ def drop_bad(kept: NDArray[np.bool_], ends: NDArray[np.int64], rows: NDArray[np.
     starts = np.append(0, ends[:-1] + 1)
     for number in numbers:
         kept[starts[number] : ends[number] + 1] = False
-    report.repaired("bad_episodes_dropped", len(numbers), "Episodes with NaN or infinity were left out.")
+    report.repaired(
+        "bad_episodes_dropped", len(numbers), f"{len(numbers):,} episodes with NaN or infinity were left out."
+    )
 
 
 def drop_without_successor(
@@ -108,18 +113,20 @@ def drop_without_successor(
     report: Report,
 ) -> None:
     """Without stored successors the last state of an episode has none."""
-    last = ends[terminated]
+    last, cut = ends[terminated], ends[~terminated]
     following[last] = observations[last]
+    repeated, dropped = np.count_nonzero(kept[last]), np.count_nonzero(kept[cut])
     report.repaired(
         "terminal_successors_repeated",
-        np.count_nonzero(kept[last]),
-        "The state after a terminal step is not in the file; the last one is repeated, and no algorithm uses it.",
+        repeated,
+        f"The state after {repeated:,} terminal steps is not in the file; the last one is repeated, and no algorithm "
+        "uses it.",
     )
-    cut = ends[~terminated]
     report.repaired(
         "last_steps_dropped",
-        np.count_nonzero(kept[cut]),
-        "The last step of episodes that were cut is left out, because the file does not say which state follows it.",
+        dropped,
+        f"The last step of {dropped:,} episodes that were cut is left out, because the file does not say which state "
+        "follows it.",
     )
     kept[cut] = False
 

@@ -7,7 +7,6 @@ and is renamed when it is complete, so a lost connection leaves nothing behind.
 from __future__ import annotations
 
 import contextlib
-import io
 import json
 import shutil
 import threading
@@ -67,7 +66,7 @@ def download(
     """
     if is_local(dataset_id):
         return
-    from obd.data.minari_store import BUILD_PREFIX, check_place, publish
+    from obd.data.minari_store import BUILD_PREFIX, check_place, ensure_namespace, publish
 
     check_place(dataset_id)
     storage = _storage()
@@ -89,8 +88,6 @@ def download(
         folder = build.joinpath(*dataset_id.split("/"))
         if not (folder / "data" / METADATA_FILE).is_file():
             raise ObdError(f"Minari's server has no dataset {dataset_id}; choose another one.")
-        from obd.data.minari_store import ensure_namespace
-
         ensure_namespace(namespace_of(dataset_id))
         dataset_path(dataset_id).parent.mkdir(parents=True, exist_ok=True)
         publish(folder, dataset_path(dataset_id), replace=False)
@@ -119,8 +116,7 @@ def _in_thread(
 
     def run() -> None:
         try:
-            with contextlib.redirect_stderr(io.StringIO()):
-                outcome.append(("done", work()))
+            outcome.append(("done", work()))
         except Exception as error:
             outcome.append(("failed", error))
 

@@ -345,7 +345,7 @@ def _warn(
     report.warn(
         "constant_dimensions",
         len(constant),
-        f"Dimensions of the observation that never change (masked?): {', '.join(map(str, constant[:12]))}"
+        f"Dimensions of the observation that never change, perhaps because they are masked: {', '.join(map(str, constant[:12]))}"
         f"{' …' if len(constant) > 12 else ''}.",
     )
 

@@ -21,7 +21,7 @@ from obd.ui.theme import OBJECTIVE_KEYS, style, tag
 
 log = logging.getLogger(__name__)
 
-ADDRESS = ("group", "objective", "view", "runs", "part", "over")  # query parameters of a shareable link
+ADDRESS = ("group", "objective", "view", "runs", "part", "over", "dataset", "do")  # query parameters of a link
 
 PRESET_LABELS = {"default": "Ours (minutes)", "paper": "The paper's (hours)"}
 
@@ -187,6 +187,8 @@ def settings_form() -> tuple[list[DistillConfig] | None, bool]:
     if not names:
         show_error("There is no dataset to distil; build one with `python -m obd collect`.")
         return None, False
+    if st.session_state.get("dataset") not in names:  # another page may show one that cannot be distilled yet
+        st.session_state.pop("dataset", None)
     dataset = st.selectbox(
         "Dataset",
         names,
