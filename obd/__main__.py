@@ -53,7 +53,7 @@ class ProgressLine:
     """A line on stderr that is rewritten in a terminal and printed every few seconds elsewhere."""
 
     def __init__(self, title: str) -> None:
-        self.title, self.last = title, 0.0
+        self.title, self.last = title, time.monotonic()  # what is over at once, or refused, needs no progress
         self.every = 0.2 if sys.stderr.isatty() else 5.0
 
     def __call__(self, fraction: float, detail: str = "") -> None:

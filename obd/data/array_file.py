@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
@@ -18,7 +19,10 @@ from obd.errors import ObdError
 
 BLOCK_BYTES = 16 * 2**20  # read at once
 GROUPS = ("infos",)  # of an HDF5 file, looked into beside its root
-READ_ERRORS = (OSError, ValueError, KeyError, RuntimeError, EOFError, zipfile.BadZipFile, zlib.error)
+READ_ERRORS = (
+    OSError, ValueError, KeyError, RuntimeError, EOFError, SyntaxError,
+    zipfile.BadZipFile, zlib.error, tokenize.TokenError,
+)  # fmt: skip
 
 # How a file begins that people mistake for one of ours, and what to tell them.
 OTHER_KINDS = (

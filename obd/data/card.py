@@ -17,7 +17,7 @@ from obd.data.simulate import from_unit
 CARD_VERSION = 1
 BINS = 30
 SAMPLE = 100_000  # rows for quantiles
-BLOCK = 65_536  # rows summed at once
+BLOCK = 16_384  # rows summed at once
 AT_BOUND = 0.999  # of an action's bound
 
 Card = dict[str, Any]

@@ -13,7 +13,7 @@ from obd.data.findings import Report
 JUMP = 1e-3  # relative difference between a successor and the next state that makes them two episodes
 
 
-def _blocks_of(length: int, rows: int = 65_536) -> Iterator[slice]:
+def _blocks_of(length: int, rows: int = 8_192) -> Iterator[slice]:
     return (slice(start, min(start + rows, length)) for start in range(0, length, rows))
 
 
@@ -31,7 +31,9 @@ def jumps(observations: NDArray[np.float32], following: NDArray[np.float32]) -> 
     for part in _blocks_of(len(observations) - 1):
         after = observations[part.start + 1 : part.stop + 1]
         with np.errstate(invalid="ignore"):
-            found[part] = (np.abs(following[part] - after) > JUMP * (1 + np.abs(after))).any(axis=1)
+            distance = np.abs(following[part] - after)
+            far = (distance > JUMP * (1 + np.abs(after))) & np.isfinite(distance)  # a bad value is no end of an episode
+        found[part] = far.any(axis=1)
     return found
 
 

@@ -31,7 +31,7 @@ POLL_SECONDS = 0.2
 
 
 def list_remote(timeout: float = LIST_SECONDS, should_stop: ShouldStop | None = None) -> list[DatasetInfo]:
-    """The usable datasets on the server (flat Box observations, Box actions), by id; local ones included.
+    """The newest version of every usable dataset on the server (flat Box observations, Box actions), by id.
 
     Raises:
         ObdError: the package is missing, or the server does not answer within ``timeout`` seconds.
@@ -41,15 +41,16 @@ def list_remote(timeout: float = LIST_SECONDS, should_stop: ShouldStop | None = 
     from minari.storage.hosting import list_remote_datasets
 
     def work() -> dict[str, dict[str, Any]]:
-        return dict(list_remote_datasets(latest_version=True, compatible_minari_version=True))
+        return dict(list_remote_datasets(compatible_minari_version=True))
 
     found = _in_thread(work, timeout, should_stop, lambda: None)
-    infos = []
+    newest: dict[str, tuple[int, DatasetInfo]] = {}
     for dataset_id, metadata in sorted(found.items()):
         with contextlib.suppress(ObdError):  # an id outside the grammar could lead outside the folder
-            if _usable(metadata):
-                infos.append(local_info(check_id(dataset_id), metadata, available=is_local(dataset_id)))
-    return infos
+            name, _, version = check_id(dataset_id).rpartition("-v")
+            if _usable(metadata) and int(version) > newest.get(name, (-1, None))[0]:
+                newest[name] = int(version), local_info(dataset_id, metadata, available=is_local(dataset_id))
+    return [info for _, info in newest.values()]
 
 
 def download(

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from obd.data.behaviour import Float, StochasticPolicy
 from obd.errors import ObdError
 
-ENV_ID = re.compile(r"(?:[\w.-]+/)?[\w.-]+", re.ASCII)
+ENV_ID = re.compile(r"(?:\w[\w.-]*/)?\w[\w.-]*", re.ASCII)
 SLOTS = 8  # episodes per batch; always the same, because a matrix product's last bits depend on its shape
 LOOK_EVERY = 64  # environment steps of a batch between two looks at the stop signal
 

@@ -52,7 +52,7 @@ REQUIRED = ("observations", "actions", "terminals")
 ROUNDING = 1e-6  # an action this far outside its bounds is not counted as clipped
 MANY_CLIPPED = 0.05
 MEMORY_SHARE = 0.8  # of the machine's memory that a dataset may take
-HASH_BYTES = 2**20
+HASH_BYTES = 2**18
 
 OnProgress = Callable[[float], None]
 
@@ -339,14 +339,14 @@ def _warn(
         f"{too_long:,} episodes are longer than the {limit or 0:,} steps of {env_id}: marks of their ends may "
         "be missing.",
     )
-    constant = (
-        [d for d in range(observations.shape[1]) if np.ptp(observations[:, d]) == 0] if len(observations) > 1 else []
-    )
+    if len(observations) == 1:
+        return
+    constant = [d for d in range(observations.shape[1]) if np.ptp(observations[:, d]) == 0]
+    named = ", ".join(map(str, constant[:12])) + (" …" if len(constant) > 12 else "")
     report.warn(
         "constant_dimensions",
         len(constant),
-        f"Dimensions of the observation that never change, perhaps because they are masked: {', '.join(map(str, constant[:12]))}"
-        f"{' …' if len(constant) > 12 else ''}.",
+        f"Dimensions of the observation that never change, perhaps because they are masked: {named}.",
     )
 
 
