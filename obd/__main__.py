@@ -114,7 +114,7 @@ def collect(arguments: argparse.Namespace, stop: Interrupt) -> Output:
 
 
 def import_data(arguments: argparse.Namespace, stop: Interrupt) -> Output:
-    from obd.runs.imports import import_file
+    from obd.runs.dataset_import import import_file
 
     dataset, report = import_file(
         arguments.file,
@@ -149,6 +149,7 @@ def teach(arguments: argparse.Namespace, stop: Interrupt) -> Output:
             raise ObdError(f"{arguments.algorithm} has no setting {other.replace('_', ' ')}; leave it out.")
     config = teacher_config(arguments.algorithm, arguments.preset, **chosen(arguments, config_type))
     dataset = open_dataset(arguments.dataset, stop)
+    dataset.require_rewards()
     line = ProgressLine("Training the teacher")
 
     def on_progress(step: int, metrics: dict[str, float]) -> None:

@@ -20,7 +20,7 @@ from obd.insight.pose import LAYOUTS, supports_pose
 from obd.paths import cache_dir
 from obd.render.backend import gl_backend
 from obd.render.poses import pose_images
-from obd.runs.imports import import_file
+from obd.runs.dataset_import import import_file
 from obd.runs.store import disk_error
 from obd.ui import state
 from obd.ui.tasks import Task

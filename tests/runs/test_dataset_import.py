@@ -16,7 +16,7 @@ from obd.data.catalog import load_dataset
 from obd.data.identifiers import metadata_of
 from obd.errors import Cancelled, ObdError
 from obd.paths import minari_dir
-from obd.runs.imports import import_file
+from obd.runs.dataset_import import import_file
 from tests.data.test_transitions_file import arrays, store, with_next
 
 ID = "test/imported-v0"
