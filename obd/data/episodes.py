@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from obd.data.findings import Report
+from obd.data.findings import Report, counted
 
 JUMP = 1e-3  # relative difference between a successor and the next state that makes them two episodes
 
@@ -51,8 +51,8 @@ def find_episodes(
     report.repaired(
         "episode_ends_found",
         found,
-        f"{found:,} ends of episodes were not marked; they were found where the stored next state is not the following "
-        "state.",
+        f"The file does not mark {counted(found, 'end')} of episodes, found where the stored next state is not the "
+        "following state.",
     )
     over = flagged | jumped
     unmarked = not over[-1]
@@ -63,7 +63,7 @@ def find_episodes(
         report.repaired(
             "time_limits_inferred",
             added,
-            f"The file marks no timeouts: {added:,} ends were set at the environment's limit of {limit:,} steps.",
+            f"The file marks no timeouts: {counted(added, 'end')} set at the environment's limit of {limit:,} steps.",
         )
         unmarked = unmarked and (np.diff(ends, prepend=-1)[-1] != limit)
     report.repaired("unmarked_end", unmarked, "The last episode has no mark at its end; it counts as cut there.")
@@ -75,8 +75,8 @@ def find_episodes(
         report.repaired(
             "terminals_at_time_limit",
             count,
-            f"{count:,} episodes marked as terminal at the time limit of {limit:,} steps were cut there, not over: "
-            "they became truncations.",
+            f"Marked as terminal at the time limit of {limit:,} steps, where they were cut and not over: "
+            f"{counted(count, 'episode')}, now truncated.",
         )
         terminated = terminated & ~at_limit
     return ends, terminated
@@ -121,14 +121,13 @@ def drop_without_successor(
     report.repaired(
         "terminal_successors_repeated",
         repeated,
-        f"The state after {repeated:,} terminal steps is not in the file; the last one is repeated, and no algorithm "
-        "uses it.",
+        f"The file lacks the state after {counted(repeated, 'terminal step')}; the last one is repeated, and no "
+        "algorithm uses it.",
     )
     report.repaired(
         "last_steps_dropped",
         dropped,
-        f"The last step of {dropped:,} episodes that were cut is left out, because the file does not say which state "
-        "follows it.",
+        f"Left out, because the file lacks the state that follows: the last step of {counted(dropped, 'cut episode')}.",
     )
     kept[cut] = False
 

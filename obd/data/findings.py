@@ -15,6 +15,11 @@ class Finding:
     message: str
 
 
+def counted(number: SupportsInt, noun: str) -> str:
+    """``1 episode``, ``1,200 episodes``."""
+    return f"{int(number):,} {noun}{'' if int(number) == 1 else 's'}"
+
+
 @dataclass
 class Report:
     """Repairs were made; warnings were left as they are."""

@@ -31,7 +31,7 @@ from obd.data.episodes import (
     successors,
     truncations_of,
 )
-from obd.data.findings import Report
+from obd.data.findings import Report, counted
 from obd.data.identifiers import check_id
 from obd.data.reference import reference_returns
 from obd.data.simulate import from_unit, make_env, to_unit
@@ -51,6 +51,7 @@ ALIASES = {
 REQUIRED = ("observations", "actions", "terminals")
 ROUNDING = 1e-6  # an action this far outside its bounds is not counted as clipped
 MANY_CLIPPED = 0.05
+MANY_SINGLE = 0.2  # of the episodes
 MEMORY_SHARE = 0.8  # of the machine's memory that a dataset may take
 HASH_BYTES = 2**18
 
@@ -326,18 +327,21 @@ def _warn(
     observations: NDArray[np.float32], starts: NDArray[np.int64], env_id: str, limit: int | None, report: Report
 ) -> None:
     lengths = np.diff(np.append(starts, len(observations)))
+    single = np.count_nonzero(lengths == 1)
+    shuffled = (
+        "; if the rows are shuffled, returns of episodes mean nothing" if single > MANY_SINGLE * len(lengths) else ""
+    )
     report.warn(
         "single_step_episodes",
-        np.count_nonzero(lengths == 1),
-        f"{np.count_nonzero(lengths == 1):,} of {len(lengths):,} episodes have a single step: if the rows are "
-        "shuffled, returns of episodes mean nothing.",
+        single,
+        f"Of {counted(len(lengths), 'episode')}, {single:,} last a single step{shuffled}.",
     )
     too_long = 0 if limit is None else np.count_nonzero(lengths > limit)
     report.warn(
         "longer_than_time_limit",
         too_long,
-        f"{too_long:,} episodes are longer than the {limit or 0:,} steps of {env_id}: marks of their ends may "
-        "be missing.",
+        f"Longer than the {limit or 0:,} steps of {env_id}: {counted(too_long, 'episode')}; marks of ends may be "
+        "missing.",
     )
     if len(observations) == 1:
         return
@@ -346,7 +350,7 @@ def _warn(
     report.warn(
         "constant_dimensions",
         len(constant),
-        f"Dimensions of the observation that never change, perhaps because they are masked: {named}.",
+        f"Dimensions of the observation that never change (masked in the file, or by the environment): {named}.",
     )
 
 

@@ -13,7 +13,7 @@ import gymnasium as gym
 import numpy as np
 from numpy.typing import NDArray
 
-from obd.data.dataset import OfflineDataset
+from obd.data.dataset import STD_EPSILON, OfflineDataset
 from obd.data.findings import Report
 from obd.data.simulate import from_unit, make_env
 from obd.errors import Cancelled, ObdError
@@ -46,6 +46,8 @@ def check_steps(dataset: OfflineDataset, rows: NDArray[np.int64], states: States
 
     A step fits if the simulated change differs from the stored one by less than a quarter of its length (median).
     """
+    if len(rows) == 0:  # no two steps follow each other
+        return
     if states is None:
         if dataset.env_id not in LAYOUTS:
             report.warn(
@@ -58,7 +60,8 @@ def check_steps(dataset: OfflineDataset, rows: NDArray[np.int64], states: States
         states = state_from_observation(dataset.env_id, dataset.observations[rows])
     errors: dict[int, list[float]] = {-1: [], 0: [], 1: []}
     missed = ends = 0
-    index, scale = dataset.episode_index, dataset.observation_std
+    index = dataset.episode_index
+    scale = dataset.observations[rows].std(axis=0) + STD_EPSILON
     with _Stepper(dataset) as stepper:
         for row, qpos, qvel in zip(rows, *states, strict=True):
             before, after = dataset.observations[row], dataset.next_observations[row]

@@ -145,7 +145,7 @@ def _drawing(key: datasets.Key) -> None:
         st.rerun()
     st.markdown("Drawing the worst, the median and the best episode …")
     width, height = datasets.STRIP_SIZE
-    blank = np.full((height, width, 3), 128, np.uint8)
+    blank = np.full((height, width, 4), (138, 143, 152, 45), np.uint8)
     for name in ROW_NAMES.values():
         st.image(blank, caption=name, width="stretch", alt=f"{name} episode, not drawn yet")
 
