@@ -7,7 +7,7 @@ import streamlit as st
 from obd.data.catalog import DatasetInfo
 from obd.ui import cardtext, datacard, datasets, importer, state, widgets
 
-FROM = {"all": "All", "builtin": "Built in", "local": "Yours", "remote": "Minari"}
+FROM = {"All": "", "Built in": "builtin", "Yours": "local", "Minari": "remote"}  # label, also in the address: origin
 LISTED = 40  # entries of the catalogue shown at once
 
 
@@ -17,19 +17,13 @@ def choose(infos: list[DatasetInfo]) -> DatasetInfo | None:
         words = st.text_input(
             "Search", key="search", type="search", live=True, bind="query-params", placeholder="robot, level, name"
         )
-        origin = st.segmented_control(
-            "From",
-            list(FROM),
-            format_func=FROM.get,
-            default="all",
-            key="from",
-            required=True,
-            bind="query-params",
-            width="stretch",
+        label = st.segmented_control(
+            "From", list(FROM), default="All", key="from", required=True, bind="query-params", width="stretch"
         )
+        origin = FROM[label or "All"]
         if origin == "remote":
             server()
-        found = [i for i in infos if origin in ("all", i.origin) and cardtext.matches(i, words or "")]
+        found = [i for i in infos if origin in ("", i.origin) and cardtext.matches(i, words or "")]
         by_id = {info.id: info for info in infos}
         wanted = st.session_state.get("dataset")
         if wanted and wanted not in by_id:

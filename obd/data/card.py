@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 
 from obd.data.dataset import OfflineDataset, normalized_return
 from obd.data.identifiers import metadata_of
-from obd.data.simulate import from_unit
 
 CARD_VERSION = 1
 BINS = 30
@@ -50,7 +49,7 @@ def dataset_card(dataset: OfflineDataset) -> Card:
             {
                 name: value * float(high[d] - low[d]) / 2
                 if name == "std"
-                else float(from_unit(np.full(1, value), low[d : d + 1], high[d : d + 1])[0])
+                else float(low[d] + (value + 1) / 2 * (high[d] - low[d]))
                 for name, value in row.items()
             }
             for d, row in enumerate(actions)

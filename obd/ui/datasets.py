@@ -19,9 +19,6 @@ from obd.errors import ObdError
 from obd.insight.pose import LAYOUTS, supports_pose
 from obd.paths import cache_dir
 from obd.render.backend import gl_backend
-from obd.render.poses import pose_images
-from obd.runs.dataset_import import import_file
-from obd.runs.store import disk_error
 from obd.ui import state
 from obd.ui.tasks import Task
 
@@ -123,6 +120,8 @@ def strip(dataset_id: str, env_id: str, card: Card) -> tuple[Strip | None, Key]:
     shelf = state.shelf()
 
     def work(task: Task) -> Strip:
+        from obd.render.poses import pose_images  # imports MuJoCo, which the first paint need not wait for
+
         dataset = shelf.get(dataset_id, task.part(0.0, 0.5), task.should_stop)
         kind = "schematic" if gl_backend() is None else "mujoco"
         folder = cache_dir() / "strips"
@@ -152,6 +151,8 @@ def start_import(upload: IO[bytes], file_name: str, env_id: str, dataset_id: str
     shelf = state.shelf()
 
     def work(task: Task) -> str:
+        from obd.runs.dataset_import import import_file  # imports Minari
+
         path = cache_dir() / "uploads" / uuid.uuid4().hex
         try:
             try:
@@ -160,7 +161,7 @@ def start_import(upload: IO[bytes], file_name: str, env_id: str, dataset_id: str
                 with open(path, "wb") as stream:
                     shutil.copyfileobj(upload, stream, 2**20)
             except OSError as error:
-                raise disk_error(path, error) from error
+                raise ObdError(f"The upload cannot be kept in {path.parent}: {error}; free some space.") from error
             task.progress(0.02)
             import_file(
                 path,
