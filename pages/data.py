@@ -5,70 +5,7 @@ from __future__ import annotations
 import streamlit as st
 
 from obd.data.catalog import DatasetInfo
-from obd.ui import cardtext, datacard, datasets, importer, state, widgets
-
-FROM = {"All": "", "Built in": "builtin", "Yours": "local", "Minari": "remote"}  # label, also in the address: origin
-LISTED = 40  # entries of the catalogue shown at once
-
-
-def choose(infos: list[DatasetInfo]) -> DatasetInfo | None:
-    """The catalogue in the sidebar; the dataset on show, kept in ``?dataset=``."""
-    with st.sidebar:
-        words = st.text_input(
-            "Search", key="search", type="search", live=True, bind="query-params", placeholder="robot, level, name"
-        )
-        label = st.segmented_control(
-            "From", list(FROM), default="All", key="from", required=True, bind="query-params", width="stretch"
-        )
-        origin = FROM[label or "All"]
-        if origin == "remote":
-            server()
-        found = [i for i in infos if origin in ("", i.origin) and cardtext.matches(i, words or "")]
-        by_id = {info.id: info for info in infos}
-        wanted = st.session_state.get("dataset")
-        if wanted and wanted not in by_id:
-            st.warning("The dataset asked for is not here; this is another one.", icon=":material/info:")
-        current = wanted if wanted in by_id else next(iter(by_id), None)
-        listed = {info.id: info for info in found[:LISTED]}
-        if listed:
-            st.session_state["data choice"] = current if current in listed else None
-            st.radio(
-                "Datasets",
-                list(listed),
-                format_func=lambda name: cardtext.plain(listed[name].title) if name in listed else name,
-                captions=[cardtext.plain(cardtext.state_words(info)) for info in listed.values()],
-                index=None,
-                key="data choice",
-                on_change=chosen,
-            )
-        else:
-            st.caption("Nothing found; search for less." if words else "There is nothing here yet.")
-        if len(found) > LISTED:
-            st.caption(f"{len(found) - LISTED:,} more: search to narrow them down.")
-        if st.button("Import your own data", icon=":material/upload:", key="import", width="stretch"):
-            st.session_state["do"] = "import"
-    if current is None:
-        return None
-    st.session_state["dataset"] = st.query_params["dataset"] = current
-    return by_id[current]
-
-
-def chosen() -> None:
-    """Callback of the catalogue."""
-    if st.session_state["data choice"]:
-        st.session_state.update({"dataset": st.session_state["data choice"], "do": ""})
-
-
-def server() -> None:
-    """The state of the question to Minari's server."""
-    task = datasets.ask_server()
-    if task.state == "running":
-        st.fragment(waiting, run_every=0.5)(datasets.REMOTE, "Asking Minari's server")
-    elif task.state != "done":
-        st.info(task.error or "This was cancelled.")
-        if st.button("Ask again", icon=":material/refresh:", key="ask again"):
-            state.tasks().forget(datasets.REMOTE)
-            st.rerun()
+from obd.ui import cardtext, catalogue, datacard, datasets, importer, state, widgets
 
 
 def waiting(key: datasets.Key, text: str) -> None:
@@ -109,7 +46,7 @@ def get(info: DatasetInfo) -> None:
 
 def page() -> None:
     datasets.settle(st.session_state.get("dataset", ""))
-    info = choose(datasets.catalogue())
+    info = catalogue.choose(datasets.catalogue())
     if st.session_state.get("do") == "import":
         st.query_params["do"] = "import"
         importer.form()

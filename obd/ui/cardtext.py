@@ -86,7 +86,7 @@ def ranges_sentence(card: Card) -> str:
         f"{share(card['actions_at_bound'], 1)} of all action entries are at a bound; of {len(spread)} observation "
         f"dimensions number {widest} varies most (standard deviation {number(spread[widest])})"
     )
-    return text + (f", {still} never change." if still else ".")
+    return text[0].upper() + text[1:] + (f", {still} never change." if still else ".")
 
 
 def strip_sentence(card: Card, returns: Mapping[str, float]) -> str:
@@ -115,7 +115,7 @@ def facts(info: DatasetInfo, card: Card, provenance: Mapping[str, Any]) -> dict[
     """Provenance and licence as name and value, ready for Markdown."""
     reference = card["reference_returns"]
     file = provenance.get("file") or {}
-    author = provenance.get("author") or ""
+    author = "" if file else provenance.get("author") or ""  # who imported a file did not make it
     values = {
         "Environment": info.env_id,
         "Licence": str(provenance.get("license") or "unknown; the dataset does not say"),
@@ -138,8 +138,9 @@ def findings(provenance: Mapping[str, Any], kind: str) -> list[str]:
 
 
 def number(value: float) -> str:
-    """Three significant digits, thousands grouped, a real minus."""
-    text = f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.1f}" if abs(value) >= 10 else f"{value:.3g}"
+    """Three significant digits or a whole number, thousands grouped, a real minus."""
+    whole = value == round(value) or abs(value) >= 1000
+    text = f"{value:,.0f}" if whole else f"{value:.1f}" if abs(value) >= 10 else f"{value:.3g}"
     return text.replace("-", "−")
 
 

@@ -67,7 +67,9 @@ def histogram(edges: Any, counts: list[int], axis_name: str, median: float) -> S
         points += [[float(left), height], [float(right), height]]
     points.append([float(edges[-1]), 0])
     # A dataset whose episodes are all alike has a bin around one value: give it room.
-    pad = 0.02 * float(edges[-1] - edges[0])
+    span = float(edges[-1] - edges[0])
+    pad, place = 0.02 * span, (median - float(edges[0])) / span
+    shift = -36 if place > 0.85 else 36 if place < 0.15 else 0  # keeps the label inside the frame
     return {
         "animation": False,
         "grid": {"left": 8, "right": 16, "top": 28, "bottom": 12},
@@ -107,7 +109,7 @@ def histogram(edges: Any, counts: list[int], axis_name: str, median: float) -> S
                     "animation": False,
                     "data": [{"xAxis": float(f"{median:.5g}")}],
                     "lineStyle": {"type": "dashed", "width": 1.5, "color": NEUTRAL},
-                    "label": {"formatter": f"median {number(median)}", "color": NEUTRAL, "position": "end"},
+                    "label": {"formatter": f"median {number(median)}", "color": NEUTRAL, "offset": [shift, 0]},
                 },
             }
         ],
@@ -160,7 +162,7 @@ def ranges(card: Card) -> None:
     ]
     st.dataframe(
         {name: [row[name] for row in rows] for name in rows[0]},
-        height=260,
+        height=min(260, 38 + 35 * len(rows)),
         column_config={label: st.column_config.NumberColumn(format="%.3f") for label in COLUMNS.values()},
         alt="Range of every dimension of actions and observations",
     )

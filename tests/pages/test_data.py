@@ -79,7 +79,7 @@ def test_a_dataset_to_collect(open_page: Open, monkeypatch: pytest.MonkeyPatch) 
 
 def test_minari_s_server_without_its_package(open_page: Open) -> None:
     at = open_page("data")
-    at.segmented_control(key="from").set_value("Minari").run()
+    at.selectbox(key="from").set_value("Minari server").run()
     wait_until(at, lambda at: "pip install huggingface" in words(at) or "cannot be reached" in words(at))
     assert not at.exception and at.button(key="ask again")
 
