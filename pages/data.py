@@ -46,12 +46,15 @@ def get(info: DatasetInfo) -> None:
 
 def page() -> None:
     datasets.settle(st.session_state.get("dataset", ""))
-    info = catalogue.choose(datasets.catalogue())
+    info = catalogue.choose()
     if st.session_state.get("do") == "import":
         st.query_params["do"] = "import"
         importer.form()
         return
     st.query_params.pop("do", None)
+    if info is None and st.session_state.get("dataset"):
+        st.caption("Looking for it on Minari's server …")
+        return
     if info is None:
         st.subheader("No dataset yet", anchor=False)
         st.markdown("Import a file of your own on the left.")

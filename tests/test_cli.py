@@ -196,7 +196,7 @@ def test_import(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     values["rewards"][3] = float("nan")
     path = store(tmp_path, values)
     command = ("import", path, "--env", "Pendulum-v1", "--id", "mine/other-v0")
-    assert "--drop-bad-episodes" in refuse(capsys, *command)
+    assert "drop bad episodes" in refuse(capsys, *command)
     assert run(capsys, *command, "--drop-bad-episodes")["episodes"] == 2
 
 

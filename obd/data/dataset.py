@@ -76,7 +76,7 @@ class OfflineDataset:
         if not self.has_rewards:
             raise ObdError(
                 f"The dataset {self.id} has no rewards, so no teacher can be trained on it; use DBC or give a teacher "
-                "file, or import it again with --recompute-rewards."
+                "file, or import it again with the option recompute rewards."
             )
 
     @property

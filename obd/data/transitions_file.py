@@ -227,7 +227,7 @@ def _bad_sentence(name: str, bad: dict[str, NDArray[np.bool_]]) -> str:
     parts = [f"{int(mask.sum()):,} in {part} (the first is {int(mask.argmax()):,})" for part, mask in bad.items()]
     return (
         f"The file {name} has rows that are NaN or infinite: {', '.join(parts)}; repair them, or leave out the "
-        "episodes that hold them (--drop-bad-episodes)."
+        "episodes that hold them (option: drop bad episodes)."
     )
 
 

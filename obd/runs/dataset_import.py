@@ -52,7 +52,7 @@ def import_file(
         raise ObdError(f"{dataset_id} is the id of a built-in dataset; choose another one.")
     check_place(dataset_id)
     if is_local(dataset_id) and not replace:
-        raise ObdError(f"There is a dataset {dataset_id} already; choose another id, or replace it (--replace).")
+        raise ObdError(f"There is a dataset {dataset_id} already; choose another id, or replace it (option: replace).")
     report_part = _parts(on_progress, (0.5, 0.9, 1.0) if recompute else (0.7, 0.7, 1.0))
     read = read_transitions(
         path,
@@ -73,7 +73,7 @@ def import_file(
             "no_rewards",
             len(dataset),
             "The file has no rewards: DBC works, the other objectives with a teacher file you give; "
-            "--recompute-rewards computes them by simulation.",
+            "the option recompute rewards computes them by simulation.",
         )
     dataset.provenance["import"] = report.to_dict()
     stored = save_minari(
@@ -84,7 +84,7 @@ def import_file(
         should_stop=should_stop,
     )
     if not stored:
-        raise ObdError(f"There is a dataset {dataset_id} already; choose another id, or replace it (--replace).")
+        raise ObdError(f"There is a dataset {dataset_id} already; choose another id, or replace it (option: replace).")
     return dataset, report
 
 

@@ -16,19 +16,23 @@ FROM = {
 LISTED = 40  # entries of the catalogue shown at once
 
 
-def choose(infos: list[DatasetInfo]) -> DatasetInfo | None:
-    """The catalogue in the sidebar; the dataset on show, kept in ``?dataset=``."""
+def choose() -> DatasetInfo | None:
+    """The catalogue in the sidebar; the dataset on show, kept in ``?dataset=``.
+
+    None when there is no dataset, or while the one asked for is looked for on Minari's server.
+    """
     with st.sidebar:
         words = st.text_input(
             "Search", key="search", type="search", live=True, bind="query-params", placeholder="robot, level, name"
         )
         origin = FROM[st.selectbox("From", list(FROM), key="from", bind="query-params")]
-        if origin == "remote":
-            _server()
+        asking = origin == "remote" and _asked_server()
+        infos = datasets.catalogue()
         found = [i for i in infos if origin in ("", i.origin) and cardtext.matches(i, words or "")]
         by_id = {info.id: info for info in infos}
         wanted = st.session_state.get("dataset")
-        if wanted and wanted not in by_id:
+        missing = wanted and wanted not in by_id
+        if missing and not asking:
             st.warning("The dataset asked for is not here; this is another one.", icon=":material/info:")
         current = wanted if wanted in by_id else next(iter(by_id), None)
         listed = {info.id: info for info in found[:LISTED]}
@@ -45,13 +49,13 @@ def choose(infos: list[DatasetInfo]) -> DatasetInfo | None:
             )
         elif words:
             st.caption("Nothing found; search for less.")
-        elif origin != "remote":
+        elif not asking:
             st.caption("There is nothing here yet.")
         if len(found) > LISTED:
             st.caption(f"{len(found) - LISTED:,} more: search to narrow them down.")
         if st.button("Import your own data", icon=":material/upload:", key="import", width="stretch"):
             st.session_state["do"] = "import"
-    if current is None:
+    if current is None or (missing and asking):
         return None
     st.session_state["dataset"] = st.query_params["dataset"] = current
     return by_id[current]
@@ -63,8 +67,8 @@ def _chosen() -> None:
         st.session_state.update({"dataset": st.session_state["data choice"], "do": ""})
 
 
-def _server() -> None:
-    """The state of the question to Minari's server."""
+def _asked_server() -> bool:
+    """Draw the state of the question to Minari's server; whether the answer is still to come."""
     task = datasets.ask_server()
     if task.state == "running":
         st.fragment(_asking, run_every=0.5)()
@@ -73,6 +77,7 @@ def _server() -> None:
         if st.button("Ask again", icon=":material/refresh:", key="ask again"):
             state.tasks().forget(datasets.REMOTE)
             st.rerun()
+    return task.state == "running"
 
 
 def _asking() -> None:

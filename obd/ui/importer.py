@@ -51,9 +51,9 @@ def form() -> None:
     )
     with right:
         st.space("small")
-        recompute = st.checkbox("Compute the rewards by simulation", key="import recompute")
-        drop = st.checkbox("Leave out episodes with NaN or infinity", key="import drop")
-        replace = st.checkbox("Replace a dataset of this name", key="import replace")
+        recompute = st.checkbox("Recompute rewards by simulation", key="import recompute")
+        drop = st.checkbox("Drop bad episodes (with NaN or infinity)", key="import drop")
+        replace = st.checkbox("Replace the dataset of this name", key="import replace")
     key: datasets.Key = st.session_state.get(TASK) or ()
     task = state.tasks().get(key)
     running = task is not None and task.state == "running"

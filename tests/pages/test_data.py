@@ -11,12 +11,13 @@ from streamlit.testing.v1 import AppTest
 from obd.config import DEFAULT_DATASET
 from obd.data import catalog
 from obd.data.behaviour import StochasticPolicy
-from obd.data.catalog import list_datasets, load_dataset
+from obd.data.catalog import DatasetInfo, list_datasets, load_dataset
 from obd.data.collect import Player, collect_dataset
 from obd.data.minari_store import save_minari
 from obd.paths import cache_dir
+from obd.ui import datasets
 from tests.data.test_transitions_file import arrays, store
-from tests.helpers import DATASET
+from tests.helpers import DATASET, pendulum_dataset
 from tests.pages.conftest import Open
 from tests.pages.test_pages import spec, wait_until, words
 
@@ -82,6 +83,23 @@ def test_minari_s_server_without_its_package(open_page: Open) -> None:
     at.selectbox(key="from").set_value("Minari server").run()
     wait_until(at, lambda at: "pip install huggingface" in words(at) or "cannot be reached" in words(at))
     assert not at.exception and at.button(key="ask again")
+
+
+def test_a_dataset_of_the_server_is_downloaded(open_page: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    def download(dataset_id: str, **_options: object) -> None:
+        save_minari(pendulum_dataset(), description="random actions")
+
+    info = DatasetInfo(DATASET, "Pendulum-v1", DATASET, "random actions", False, False, None, 600, 3, 1.5)
+    monkeypatch.setattr(datasets, "list_remote", lambda **_options: [info])
+    monkeypatch.setattr(datasets, "download", download)
+    at = open_page("data")
+    at.session_state["dataset"] = DATASET  # a link that names it arrives before the server has answered
+    at.selectbox(key="from").set_value("Minari server").run()
+    wait_until(at, lambda at: "fetch" in [button.key for button in at.button])
+    assert at.radio[0].options == [DATASET.replace("-", "\\-")] and "random actions" in words(at)
+    at.button(key="fetch").click().run()
+    wait_until(at, lambda at: bool(at.metric))
+    assert at.query_params["dataset"] == DATASET
 
 
 def start_import(at: AppTest, path: Path, env_id: str = "Pendulum-v1") -> AppTest:
