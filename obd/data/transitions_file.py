@@ -94,6 +94,7 @@ def read_transitions(
     observation_space, action_space, spec = env.observation_space, env.action_space, env.spec
     env.close()
     assert isinstance(action_space, gym.spaces.Box) and spec is not None
+    env_id = spec.id  # with its version, if the name came without one
     low, high = np.asarray(action_space.low, np.float32), np.asarray(action_space.high, np.float32)
     widths = (int((observation_space.shape or (0,))[0]), len(low))
     name = file_name or path.name

@@ -49,7 +49,7 @@ def choose() -> DatasetInfo | None:
             )
         elif words:
             st.caption("Nothing found; search for less.")
-        elif not asking:
+        elif origin != "remote":
             st.caption("There is nothing here yet.")
         if len(found) > LISTED:
             st.caption(f"{len(found) - LISTED:,} more: search to narrow them down.")

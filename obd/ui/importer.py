@@ -28,7 +28,7 @@ def form() -> None:
         "often carry are found, counted and told; they are repaired where that needs no guess. "
         "The file never leaves this machine."
     )
-    upload = st.file_uploader("File", KINDS, key="import file")
+    upload = st.file_uploader("File", KINDS, key="import file", on_change=_another_file)
     left, right = st.columns(2)
     env_id = left.selectbox(
         "Environment",
@@ -104,6 +104,14 @@ def suggested_id(file_name: str) -> str:
         return check_id(name)
     except ObdError:
         return f"mine/{PurePath(DEFAULT_DATASET).name}"
+
+
+def _another_file() -> None:
+    """Callback: what was said about the last file is over, unless it is still being imported."""
+    key = st.session_state.get(TASK) or ()
+    task = state.tasks().get(key)
+    if task is not None and task.state != "running":
+        state.tasks().forget(key)
 
 
 def _progress(key: datasets.Key) -> None:

@@ -334,6 +334,11 @@ def test_memory_stays_near_the_result(tmp_path: Path, kind: str, monkeypatch: py
     assert peak < result + flags + 2**20 < result + steps * 3 * 8
 
 
+@pytest.mark.filterwarnings("ignore")
+def test_an_environment_named_without_its_version(tmp_path: Path) -> None:
+    assert read(tmp_path, arrays(400), env_id="Pendulum").dataset.env_id == "Pendulum-v1"
+
+
 def test_reading_can_be_cancelled(tmp_path: Path) -> None:
     with pytest.raises(Cancelled):
         read(tmp_path, arrays(400), should_stop=lambda: True)
