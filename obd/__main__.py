@@ -149,7 +149,6 @@ def teach(arguments: argparse.Namespace, stop: Interrupt) -> Output:
             raise ObdError(f"{arguments.algorithm} has no setting {other.replace('_', ' ')}; leave it out.")
     config = teacher_config(arguments.algorithm, arguments.preset, **chosen(arguments, config_type))
     dataset = open_dataset(arguments.dataset, stop)
-    dataset.require_rewards()
     line = ProgressLine("Training the teacher")
 
     def on_progress(step: int, metrics: dict[str, float]) -> None:

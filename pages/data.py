@@ -6,6 +6,7 @@ import streamlit as st
 
 from obd.data.catalog import DatasetInfo
 from obd.ui import cardtext, catalogue, datacard, datasets, importer, state, widgets
+from obd.ui.teach_panel import teach_panel
 
 
 def waiting(key: datasets.Key, text: str) -> None:
@@ -15,17 +16,10 @@ def waiting(key: datasets.Key, text: str) -> None:
 
 def actions(info: DatasetInfo) -> None:
     """What can be done with a dataset that is here."""
-    with st.container(horizontal=True):
-        if st.button("Distil this", type="primary", icon=":material/filter_alt:", key="distil this"):
-            st.switch_page("pages/distill.py", query_params={"dataset": info.id})
-        teach(info.id)
-
-
-def teach(dataset_id: str) -> None:
-    """The place of the teacher's panel."""
-    with st.popover("Teach", icon=":material/school:"):
-        st.markdown("PBC and Av-PBC imitate a teacher. This trains one on the dataset:")
-        st.code(f"python -m obd teach --dataset {dataset_id} --seconds 600 --out teacher.safetensors", language="sh")
+    if st.button("Distil this", type="primary", icon=":material/filter_alt:", key="distil this"):
+        st.switch_page("pages/distill.py", query_params={"dataset": info.id})
+    with st.expander("Teach: make a near-expert from this dataset", icon=":material/school:"):
+        teach_panel(info.id)
 
 
 def get(info: DatasetInfo) -> None:

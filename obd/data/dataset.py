@@ -75,8 +75,8 @@ class OfflineDataset:
         """Raise ObdError if the dataset has no rewards, for algorithms that need them."""
         if not self.has_rewards:
             raise ObdError(
-                f"The dataset {self.id} has no rewards, so no teacher can be trained on it; use DBC or give a teacher "
-                "file, or import it again with the option recompute rewards."
+                f"The dataset {self.id} has no rewards, so this algorithm cannot use it; clone its behaviour, "
+                "give a teacher file, or import it again with the option recompute rewards."
             )
 
     @property

@@ -12,12 +12,13 @@ from obd.data.card import dataset_card
 from obd.evaluation import summarize
 from obd.objectives import outer_targets
 from obd.render.trajectory import record
-from obd.render.video import Panel, tile_video
+from obd.render.video import Panel, TiledFilm, shoot
 from obd.runs.dataset_import import import_file
 from obd.runs.execute import GroupExecution
 from obd.runs.store import create_run
 from obd.students import train_students
-from obd.teachers.td3_bc import TD3BCConfig, train
+from obd.teachers import train
+from obd.teachers.td3_bc import TD3BCConfig
 from obd.teachers.teacher import load_teacher, save_teacher
 from obd.ui import cardtext, mapdata
 from obd.ui.monitor import RunReader
@@ -37,7 +38,7 @@ def test_from_a_file_to_a_film(env_id: str, tmp_path: Path, monkeypatch: pytest.
     assert dataset.reference_returns is None and len(dataset) > 150
     assert "raw returns" in cardtext.returns_sentence(dataset_card(dataset))
 
-    teacher = train(dataset, TD3BCConfig(steps=6, batch_size=32, hidden_width=8))
+    teacher = train("td3_bc", dataset, TD3BCConfig(steps=6, batch_size=32, hidden_width=8))
     path = tmp_path / "teacher.safetensors"
     save_teacher(path, teacher)
     assert np.isfinite(outer_targets("av_pbc", dataset, load_teacher(path)).targets.numpy()).all()
@@ -58,5 +59,5 @@ def test_from_a_file_to_a_film(env_id: str, tmp_path: Path, monkeypatch: pytest.
     plane = mapdata.pca(mapdata.background(dataset.id, str(path)), run, run.snapshot_steps())
     assert np.isfinite(plane.original).all() and len(plane.frames) == len(run.snapshot_steps())
     film = tmp_path / "film.mp4"
-    tile_video(film, [Panel("student", "#009E73", trajectory, "1")], seconds=0.2)
+    shoot(film, TiledFilm([Panel("student", "#009E73", trajectory, "1")], seconds=0.2))
     assert film.stat().st_size > 0
