@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from obd.engine.distilled import DistilledDataset, load_distilled
     from obd.errors import ObdError
     from obd.evaluation import Score, evaluate
+    from obd.runs.dataset_import import import_file
     from obd.students import train_students
     from obd.teachers.teacher import Teacher, load_teacher, shipped_teacher_path
 
@@ -35,6 +36,7 @@ _HOMES = {
     "ObdError": "obd.errors",
     "Score": "obd.evaluation",
     "evaluate": "obd.evaluation",
+    "import_file": "obd.runs.dataset_import",
     "train_students": "obd.students",
     "Teacher": "obd.teachers.teacher",
     "load_teacher": "obd.teachers.teacher",
@@ -49,6 +51,7 @@ __all__ = [
     "Teacher",
     "distill",
     "evaluate",
+    "import_file",
     "list_datasets",
     "load_dataset",
     "load_distilled",

@@ -24,6 +24,7 @@ from obd.errors import Cancelled, ObdError
 KINDS = ("sac", "td3", "tqc")  # of policies that can be imported
 
 Output = dict[str, Any]
+REMOTE_SECONDS = 20.0  # that listing waits for Minari's server
 
 
 class Interrupt:
@@ -52,7 +53,7 @@ class ProgressLine:
     """A line on stderr that is rewritten in a terminal and printed every few seconds elsewhere."""
 
     def __init__(self, title: str) -> None:
-        self.title, self.last = title, 0.0
+        self.title, self.last = title, time.monotonic()  # what is over at once, or refused, needs no progress
         self.every = 0.2 if sys.stderr.isatty() else 5.0
 
     def __call__(self, fraction: float, detail: str = "") -> None:
@@ -68,14 +69,24 @@ class ProgressLine:
 
 
 def datasets(arguments: argparse.Namespace, stop: Interrupt) -> Output:
-    from obd.data.catalog import REMOTE_NOTE, list_datasets
+    from obd.data.catalog import list_datasets
+    from obd.data.remote import list_remote
 
-    rows = [dataclasses.asdict(info) for info in list_datasets()]
+    found = list_datasets()
+    try:
+        known = {info.id for info in found}
+        found += [info for info in list_remote(REMOTE_SECONDS, stop) if info.id not in known]
+        note = ""
+    except ObdError as error:
+        note = str(error)
+    rows = [dataclasses.asdict(info) | {"origin": info.origin} for info in found]
     if not arguments.json:
+        states = {"builtin": "collected on first use", "local": "ready", "remote": "on Minari's server"}
         for row in rows:
-            state = "ready" if row["available"] else "collected on first use"
-            print(f"{row['id']:44} {row['env_id']:16} {state:24} {row['title']}")
-        say(REMOTE_NOTE)
+            state = "ready" if row["available"] else states[row["origin"]]
+            print(f"{row['id']:44} {row['env_id']:16} {state:24} {row['title'] if row['builtin'] else ''}".rstrip())
+    if note:
+        say(note)
     return {"datasets": rows}
 
 
@@ -100,6 +111,29 @@ def collect(arguments: argparse.Namespace, stop: Interrupt) -> Output:
         "content_hash": dataset.content_hash,
         "seconds": round(time.monotonic() - start, 1),
     }
+
+
+def import_data(arguments: argparse.Namespace, stop: Interrupt) -> Output:
+    from obd.runs.dataset_import import import_file
+
+    dataset, report = import_file(
+        arguments.file,
+        arguments.env,
+        arguments.id,
+        recompute=arguments.recompute_rewards,
+        drop_bad_episodes=arguments.drop_bad_episodes,
+        replace=arguments.replace,
+        licence=arguments.licence,
+        on_progress=ProgressLine(f"Importing {arguments.file.name}"),
+        should_stop=stop,
+    )
+    found = report.to_dict()
+    if not arguments.json:
+        for kind, title in (("repairs", "repaired"), ("warnings", "warning")):
+            for finding in found[kind]:
+                print(f"{title}: {finding['message']}")
+    values = {"id": dataset.id, "episodes": len(dataset.episode_starts), "steps": len(dataset)}
+    return values | (found if arguments.json else {})
 
 
 def teach(arguments: argparse.Namespace, stop: Interrupt) -> Output:
@@ -407,6 +441,15 @@ def build_parser() -> argparse.ArgumentParser:
     sub.add_argument("id")
     sub.add_argument("--seed", type=int, default=0)
     sub.add_argument("--workers", type=positive, default=None, help="processes (default: one per core)")
+
+    sub = command("import", import_data, "turn a D4RL-style HDF5 or NPZ file into a local Minari dataset")
+    sub.add_argument("file", type=Path, metavar="FILE")
+    sub.add_argument("--env", required=True, metavar="ENV_ID", help="Gymnasium environment it was recorded in")
+    sub.add_argument("--id", required=True, metavar="NAMESPACE/NAME-v0", help="id of the new dataset")
+    sub.add_argument("--recompute-rewards", action="store_true", help="compute all rewards again by simulation")
+    sub.add_argument("--drop-bad-episodes", action="store_true", help="leave out episodes with NaN or infinity")
+    sub.add_argument("--replace", action="store_true", help="overwrite a dataset of this id")
+    sub.add_argument("--licence", default="", help="licence of the data, for its card")
 
     from obd.teachers import ALGORITHMS, DEFAULT_PRESET
     from obd.teachers.training import TeacherConfig

@@ -73,12 +73,12 @@ def watch(group: str, runs: list[Run], live_when_drawn: bool) -> None:
         with right:
             points = {view.objective: view.estimates() for view in views}
             st.echarts_chart(
-                charts.return_chart(points, progress.outer_steps, references),
+                charts.return_chart(points, progress.outer_steps, references, axis_name=live.return_name(views)),
                 key=f"returns {group}",
                 height=320,
                 alt=live.return_alt(points, references),
             )
-            st.caption(live.returns_caption(points))
+            st.caption(live.returns_caption(points, normalised=all(view.normalised for view in views)))
         if live_when_drawn and not active:
             st.rerun()
 

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from obd.__main__ import main
+from tests.data.test_transitions_file import arrays, store
 from tests.helpers import DATASET, store_pendulum
 from tests.teachers.test_import_policy import state, write
 
@@ -172,6 +173,37 @@ def test_collect(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyP
     monkeypatch.setitem(catalog.BUILTIN, "obd/halfcheetah/medium-replay-v0", small)
     result = run(capsys, "collect", "obd/halfcheetah/medium-replay-v0", "--workers", 2)
     assert result["transitions"] >= 1_000 and result["episodes"] >= 15
+
+
+def test_import(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    values = arrays(500)
+    values["actions"][:7] = 5
+    path = store(tmp_path, values, "hdf5")
+    command = ("import", path, "--env", "Pendulum-v1", "--id", "mine/file-v0")
+    result = run(capsys, *command, "--licence", "CC BY 4.0")
+    assert set(result) == {"id", "episodes", "steps", "repairs", "warnings"}
+    assert (result["id"], result["episodes"], result["steps"]) == ("mine/file-v0", 3, 497)
+    found = {f["code"]: f for f in result["repairs"]}
+    assert found["clipped_actions"]["count"] == 7 and found["clipped_actions"]["message"].endswith(".")
+    assert "mine/file-v0" in {row["id"] for row in run(capsys, "datasets")["datasets"]}
+    assert "already" in refuse(capsys, *command)
+    assert run(capsys, *command, "--replace")["steps"] == 497
+    bad = ("import", path, "--env")
+    assert "not a dataset id" in refuse(capsys, *bad, "Pendulum-v1", "--id", "../x-v0")
+    assert "numbers per step" in refuse(capsys, *bad, "Hopper-v5", "--id", "mine/other-v0")
+    assert "no file" in refuse(capsys, "import", tmp_path / "gone.npz", "--env", "Hopper-v5", "--id", "mine/other-v0")
+    assert "required" in refuse(capsys, "import", path)
+    values["rewards"][3] = float("nan")
+    path = store(tmp_path, values)
+    command = ("import", path, "--env", "Pendulum-v1", "--id", "mine/other-v0")
+    assert "drop bad episodes" in refuse(capsys, *command)
+    assert run(capsys, *command, "--drop-bad-episodes")["episodes"] == 2
+
+
+def test_training_a_teacher_without_rewards_is_refused(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    path = store(tmp_path, arrays(400, rewards=None))
+    run(capsys, "import", path, "--env", "Pendulum-v1", "--id", "mine/file-v0")
+    assert "no rewards" in refuse(capsys, "teach", "--dataset", "mine/file-v0", "--steps", 3, "--out", tmp_path / "t")
 
 
 def test_time_budget_and_preset(capsys: pytest.CaptureFixture[str], teacher: Path, tmp_path: Path) -> None:

@@ -1,4 +1,7 @@
-"""The datasets that can be opened: built-in ones, collected on first use, and local Minari datasets."""
+"""The datasets that can be opened: built-in ones, collected on first use, and local Minari datasets.
+
+Those on Minari's server are listed by :mod:`obd.data.remote`.
+"""
 
 from __future__ import annotations
 
@@ -16,11 +19,6 @@ from obd.data.identifiers import check_id, is_local, local_datasets
 from obd.data.reference import reference_returns
 from obd.errors import Cancelled, ObdError
 from obd.events import ShouldStop
-
-REMOTE_NOTE = (
-    "Datasets on Minari's server are not listed: that needs the package huggingface_hub and a network connection. "
-    "`minari download mujoco/halfcheetah/medium-v0` makes one of them local."
-)
 
 
 @dataclass(frozen=True)
@@ -46,7 +44,12 @@ class BuiltinDataset:
 
 @dataclass(frozen=True)
 class DatasetInfo:
-    """One line of the catalogue; a built-in set that is not ``available`` is collected when it is opened."""
+    """One line of the catalogue; a built-in set that is not ``available`` is collected when it is opened.
+
+    Attributes:
+        transitions, episodes: counts, None if unknown.
+        megabytes: size of a dataset on the server.
+    """
 
     id: str
     env_id: str
@@ -55,6 +58,14 @@ class DatasetInfo:
     builtin: bool
     available: bool
     reference_returns: tuple[float, float] | None
+    transitions: int | None = None
+    episodes: int | None = None
+    megabytes: float | None = None
+
+    @property
+    def origin(self) -> Literal["builtin", "local", "remote"]:
+        """Where it comes from; a downloaded or imported dataset is local."""
+        return "builtin" if self.builtin else "local" if self.available else "remote"
 
 
 BUILTIN: dict[str, BuiltinDataset] = {
@@ -74,7 +85,7 @@ LOCK_POLL_SECONDS = 0.2
 
 
 def list_datasets() -> list[DatasetInfo]:
-    """Built-in datasets first, then the other local Minari datasets, by id.  See ``REMOTE_NOTE`` for remote ones."""
+    """Built-in datasets first, then the other local Minari datasets, by id."""
     local = dict(local_datasets())
     infos = [
         DatasetInfo(
@@ -85,10 +96,12 @@ def list_datasets() -> list[DatasetInfo]:
             builtin=True,
             available=dataset_id in local,
             reference_returns=reference_returns(row.env_id),
+            transitions=_count(local.get(dataset_id, {}), "total_steps") or row.transitions,
+            episodes=_count(local.get(dataset_id, {}), "total_episodes"),
         )
         for dataset_id, row in BUILTIN.items()
     ]
-    return infos + [_local_info(dataset_id, local[dataset_id]) for dataset_id in sorted(set(local) - set(BUILTIN))]
+    return infos + [local_info(dataset_id, local[dataset_id]) for dataset_id in sorted(set(local) - set(BUILTIN))]
 
 
 def load_dataset(
@@ -182,7 +195,8 @@ def _collect(
     save_minari(dataset, description=row.description, algorithm=row.algorithm, replace=replace)
 
 
-def _local_info(dataset_id: str, metadata: dict[str, Any]) -> DatasetInfo:
+def local_info(dataset_id: str, metadata: dict[str, Any], *, available: bool = True) -> DatasetInfo:
+    """The catalogue's line for a Minari dataset, from Minari's metadata."""
     try:
         env_id = str(json.loads(metadata["env_spec"])["id"])
     except (KeyError, ValueError, TypeError):
@@ -191,8 +205,24 @@ def _local_info(dataset_id: str, metadata: dict[str, Any]) -> DatasetInfo:
     reference = reference_returns(env_id)
     if isinstance(low, int | float) and isinstance(high, int | float):
         reference = (float(low), float(high))
-    description = str(metadata.get("description") or "")
-    return DatasetInfo(dataset_id, env_id, dataset_id, description, False, True, reference)
+    size = metadata.get("dataset_size")
+    return DatasetInfo(
+        dataset_id,
+        env_id,
+        dataset_id,
+        str(metadata.get("description") or ""),
+        False,
+        available,
+        reference,
+        transitions=_count(metadata, "total_steps"),
+        episodes=_count(metadata, "total_episodes"),
+        megabytes=float(size) if isinstance(size, int | float) else None,
+    )
+
+
+def _count(metadata: dict[str, Any], name: str) -> int | None:
+    value = metadata.get(name)
+    return int(value) if isinstance(value, int | float) else None
 
 
 class _locked:

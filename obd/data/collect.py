@@ -24,6 +24,7 @@ from obd.errors import ObdError
 from obd.events import ShouldStop
 
 DEFAULT_TRANSITIONS = 200_000
+HASH_ROWS = 65_536
 HASHED = ("observations", "actions", "rewards", "next_observations", "terminations", "truncations", "episode_starts")
 
 
@@ -35,13 +36,15 @@ class Player:
     part: float = 1.0
 
 
-def content_hash(dataset: OfflineDataset) -> str:
-    """SHA-256 (hex) of the arrays with their names, types and shapes."""
+def content_hash(dataset: OfflineDataset, as_stored: Callable[[Any], Any] | None = None) -> str:
+    """SHA-256 (hex) of the arrays with their names, types and shapes; ``as_stored`` is applied to the actions."""
     digest = hashlib.sha256()
     for name in HASHED:
         array = np.ascontiguousarray(getattr(dataset, name))
         digest.update(f"{name} {array.dtype.str} {array.shape}\n".encode())
-        digest.update(array.data)
+        for start in range(0, len(array), HASH_ROWS):  # by parts, so that no second copy of the actions is made
+            part = array[start : start + HASH_ROWS]
+            digest.update(np.ascontiguousarray(as_stored(part) if as_stored and name == "actions" else part).data)
     return digest.hexdigest()
 
 

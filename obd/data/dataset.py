@@ -13,6 +13,7 @@ from obd.errors import ObdError
 
 Float = NDArray[np.float32]
 
+MISSING_REWARDS = "missing"  # in the provenance, under "rewards"
 STD_EPSILON = 1e-3  # added to the standard deviation, as in Lei et al. 2024 (arXiv 2410.22728)
 
 
@@ -64,6 +65,19 @@ class OfflineDataset:
 
     def __len__(self) -> int:
         return len(self.observations)
+
+    @property
+    def has_rewards(self) -> bool:
+        """Whether ``rewards`` are real; an imported file may lack them, and then they are zero."""
+        return self.provenance.get("rewards") != MISSING_REWARDS
+
+    def require_rewards(self) -> None:
+        """Raise ObdError if the dataset has no rewards, for algorithms that need them."""
+        if not self.has_rewards:
+            raise ObdError(
+                f"The dataset {self.id} has no rewards, so this algorithm cannot use it; clone its behaviour, "
+                "give a teacher file, or import it again with the option recompute rewards."
+            )
 
     @property
     def observation_dim(self) -> int:

@@ -68,3 +68,12 @@ def local_datasets() -> Iterator[tuple[str, dict[str, Any]]]:
 def is_local(dataset_id: str) -> bool:
     """Whether the dataset can be opened without building it."""
     return (dataset_path(dataset_id) / "data" / METADATA_FILE).is_file()
+
+
+def metadata_of(dataset_id: str) -> dict[str, Any]:
+    """Minari's metadata of a local dataset, {} if they cannot be read.  Raises ObdError for an invalid id."""
+    try:
+        metadata = json.loads((dataset_path(dataset_id) / "data" / METADATA_FILE).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return metadata if isinstance(metadata, dict) else {}

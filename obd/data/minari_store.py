@@ -26,6 +26,7 @@ from minari.dataset.minari_storage import MinariStorage
 from minari.namespace import create_namespace, list_local_namespaces
 from numpy.typing import NDArray
 
+from obd.data.card import dataset_card
 from obd.data.collect import content_hash
 from obd.data.dataset import OfflineDataset
 from obd.data.identifiers import METADATA_FILE, dataset_path, namespace_of
@@ -41,32 +42,48 @@ STALE_SECONDS = 3600.0  # a build folder this old was left by a killed process
 PARSE_ERRORS = (OSError, ValueError, KeyError, TypeError, AssertionError, AttributeError)
 
 
-def save_minari(dataset: OfflineDataset, *, description: str, algorithm: str = "", replace: bool = False) -> bool:
-    """Write ``dataset`` under its id.  Returns False, and changes nothing, if that id exists and ``replace`` is false.
+def save_minari(
+    dataset: OfflineDataset,
+    *,
+    description: str,
+    algorithm: str = "",
+    replace: bool = False,
+    on_progress: Callable[[float], None] | None = None,
+    should_stop: ShouldStop | None = None,
+) -> bool:
+    """Write ``dataset`` and its card under its id.  Returns False, and changes nothing, if that id exists and
+    ``replace`` is false.
 
     Several processes may do this at once: one of them wins, the others drop their copy.
 
     Raises:
         ObdError: the id is invalid, or the folder cannot be written.
+        Cancelled: ``should_stop()`` returned true; nothing is left behind.
     """
     final = dataset_path(dataset.id)
     root = minari_dir()
-    if any((parent / "data").is_dir() for parent in final.parents if parent.is_relative_to(root) and parent != root):
-        raise ObdError(f"The id {dataset.id} lies inside another dataset; choose another dataset id.")
+    check_place(dataset.id)
     try:
         root.mkdir(parents=True, exist_ok=True)
         _remove_stale_builds(root)
         build = root / f"{BUILD_PREFIX}{uuid.uuid4().hex}"
         try:
             (build / "data").mkdir(parents=True)
-            _write(build / "data", dataset, description, algorithm)
-            _ensure_namespace(namespace_of(dataset.id))
+            _write(build / "data", dataset, description, algorithm, on_progress, should_stop)
+            ensure_namespace(namespace_of(dataset.id))
             final.parent.mkdir(parents=True, exist_ok=True)
-            return _publish(build, final, replace)
+            return publish(build, final, replace)
         finally:
             shutil.rmtree(build, ignore_errors=True)
     except OSError as error:
         raise ObdError(f"The dataset {dataset.id} cannot be written to {root}: {error}.") from error
+
+
+def check_place(dataset_id: str) -> None:
+    """Raise ObdError if the id is invalid or lies inside another dataset."""
+    final, root = dataset_path(dataset_id), minari_dir()
+    if any((parent / "data").is_dir() for parent in final.parents if parent.is_relative_to(root) and parent != root):
+        raise ObdError(f"The id {dataset_id} lies inside another dataset; choose another dataset id.")
 
 
 def load_minari(
@@ -179,7 +196,14 @@ def _read_episodes(
     return arrays, unflagged
 
 
-def _write(path: Path, dataset: OfflineDataset, description: str, algorithm: str) -> None:
+def _write(
+    path: Path,
+    dataset: OfflineDataset,
+    description: str,
+    algorithm: str,
+    on_progress: Callable[[float], None] | None,
+    should_stop: ShouldStop | None,
+) -> None:
     spec = gym.spec(dataset.env_id)
     space = gym.spaces.Box(-np.inf, np.inf, (dataset.observation_dim,), np.float64)
     storage = MinariStorage.new(
@@ -189,6 +213,7 @@ def _write(path: Path, dataset: OfflineDataset, description: str, algorithm: str
         env_spec=spec,
         data_format="hdf5",
     )
+    digest = content_hash(dataset, lambda actions: _as_read(actions, dataset))
     metadata: dict[str, Any] = {
         "dataset_id": dataset.id,
         "minari_version": minari.__version__,
@@ -198,42 +223,50 @@ def _write(path: Path, dataset: OfflineDataset, description: str, algorithm: str
         "eval_env_spec": spec.to_json(),
         "num_episodes_average_score": 100,
         "requirements": ["gymnasium[mujoco]"],
-        "obd_content_hash": content_hash(_as_read(dataset)),
+        "obd_content_hash": digest,
         "obd_provenance": json.loads(json.dumps(dataset.provenance)),
+        "obd_card": dataset_card(dataset) | {"content_hash": digest},
     }
     if dataset.reference_returns is not None:
         metadata["ref_min_score"], metadata["ref_max_score"] = dataset.reference_returns
     storage.update_metadata(metadata)
-    storage.update_episodes(_buffers(dataset))
+    storage.update_episodes(_buffers(dataset, on_progress, should_stop))
 
 
-def _as_read(dataset: OfflineDataset) -> OfflineDataset:
-    """The dataset as it will be read: scaling actions to other bounds than -1 and 1 and back rounds the last bit."""
+def _as_read(actions: NDArray[np.float32], dataset: OfflineDataset) -> NDArray[np.float32]:
+    """Actions as they will be read: scaling to other bounds than -1 and 1 and back rounds the last bit."""
     low, high = dataset.action_low, dataset.action_high
-    stored = np.clip(from_unit(dataset.actions, low, high), low, high)
-    return dataclasses.replace(dataset, actions=to_unit(stored, low, high))
+    return np.clip(to_unit(np.clip(from_unit(actions, low, high), low, high), low, high), -1, 1)
 
 
-def _buffers(dataset: OfflineDataset) -> Iterator[EpisodeBuffer]:
-    actions = from_unit(dataset.actions, dataset.action_low, dataset.action_high)
+def _buffers(
+    dataset: OfflineDataset,
+    on_progress: Callable[[float], None] | None = None,
+    should_stop: ShouldStop | None = None,
+) -> Iterator[EpisodeBuffer]:
     for start, length in zip(dataset.episode_starts, dataset.episode_lengths, strict=True):
+        if should_stop is not None and should_stop():
+            raise Cancelled
         part = slice(start, start + length)
         yield EpisodeBuffer(
             observations=np.concatenate([dataset.observations[part], dataset.next_observations[part][-1:]]),
-            actions=actions[part],
+            actions=from_unit(dataset.actions[part], dataset.action_low, dataset.action_high),
             rewards=dataset.rewards[part],
             terminations=dataset.terminations[part],
             truncations=dataset.truncations[part],
         )
+        if on_progress is not None:
+            on_progress(min(1.0, (start + length) / len(dataset)))
 
 
-def _ensure_namespace(namespace: str | None) -> None:
+def ensure_namespace(namespace: str | None) -> None:
+    """Make Minari know the namespace."""
     if namespace is not None and namespace not in list_local_namespaces():
         with contextlib.suppress(ValueError):  # another process was faster
             create_namespace(namespace)
 
 
-def _publish(build: Path, final: Path, replace: bool) -> bool:
+def publish(build: Path, final: Path, replace: bool) -> bool:
     """Move ``build`` to ``final`` in one step; false if something is there already and must stay."""
     if (final / "data" / METADATA_FILE).is_file():
         if not replace:

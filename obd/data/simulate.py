@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 from obd.data.behaviour import Float, StochasticPolicy
 from obd.errors import ObdError
 
+ENV_ID = re.compile(r"(?:\w[\w.-]*/)?\w[\w.-]*", re.ASCII)
 SLOTS = 8  # episodes per batch; always the same, because a matrix product's last bits depend on its shape
 LOOK_EVERY = 64  # environment steps of a batch between two looks at the stop signal
 
@@ -34,6 +36,8 @@ def make_env(env_id: str) -> gym.Env[Any, Any]:
     Raises:
         ObdError: Gymnasium cannot make it, or it has no bounded Box actions or no flat Box observations.
     """
+    if not ENV_ID.fullmatch(env_id):  # a colon would import any module of this machine
+        raise ObdError(f"{env_id!r} is not the name of a Gymnasium environment, such as HalfCheetah-v5.")
     mujoco.set_mju_user_warning(lambda _message: None)
     try:
         env: gym.Env[Any, Any] = gym.make(env_id, disable_env_checker=True)

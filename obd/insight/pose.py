@@ -1,7 +1,8 @@
 """From an observation back to the robot's pose: generalised positions and velocities of MuJoCo.
 
 The observation of these environments is the positions without the root's x (which the reward does not depend on),
-followed by the velocities.  See the ``_get_obs`` of each environment in Gymnasium (``gymnasium/envs/mujoco``).
+followed by the velocities and, for the ant, by contact forces.  See the ``_get_obs`` of each environment in Gymnasium
+(``gymnasium/envs/mujoco``).
 """
 
 from __future__ import annotations
@@ -19,28 +20,33 @@ Float = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class ObservationLayout:
-    """``observation = concat(qpos[hidden:], clip(qvel))``.
+    """``observation = concat(qpos[hidden:], clip(qvel), rest)``.
 
     Attributes:
         positions, velocities: lengths of ``qpos`` and ``qvel``.
         hidden: leading entries of ``qpos`` that the observation leaves out.
         velocity_clip: bound of the velocities in the observation, or None.  Beyond it the true one is lost.
+        rest: trailing entries that follow from the state.
     """
 
     positions: int
     velocities: int
     hidden: int = 1
     velocity_clip: float | None = None
+    rest: int = 0
 
     @property
     def observation_dim(self) -> int:
-        return self.positions - self.hidden + self.velocities
+        return self.positions - self.hidden + self.velocities + self.rest
 
 
 LAYOUTS: dict[str, ObservationLayout] = {
     "HalfCheetah-v5": ObservationLayout(positions=9, velocities=9),
     "Hopper-v5": ObservationLayout(positions=6, velocities=6, velocity_clip=10.0),
     "Walker2d-v5": ObservationLayout(positions=9, velocities=9, velocity_clip=10.0),
+    "Ant-v5": ObservationLayout(positions=15, velocities=14, hidden=2, rest=78),
+    "Swimmer-v5": ObservationLayout(positions=5, velocities=5, hidden=2),
+    "InvertedPendulum-v5": ObservationLayout(positions=2, velocities=2, hidden=0),
 }
 
 # Where qpos holds the torso's height and pitch: the root of these slides along x and z and turns about y.
@@ -78,7 +84,8 @@ def state_from_observation(env_id: str, observations: NDArray[np.floating[Any]])
         raise ObdError("An observation holds NaN or infinity, so it has no pose; distil or import it again.")
     seen = layout.positions - layout.hidden
     root = np.zeros((*values.shape[:-1], layout.hidden))
-    return np.concatenate([root, values[..., :seen]], axis=-1), values[..., seen:].copy()
+    velocities = values[..., seen : seen + layout.velocities]
+    return np.concatenate([root, values[..., :seen]], axis=-1), velocities.copy()
 
 
 def has_torso(env_id: str) -> bool:

@@ -209,6 +209,8 @@ class Transitions:
     """
 
     def __init__(self, dataset: OfflineDataset, config: TeacherConfig, columns: Sequence[str], scale: float) -> None:
+        if {"rewards", "returns"} & set(columns):
+            dataset.require_rewards()
         self.config, self.reward_scale = config, scale
         self.generator = torch.Generator().manual_seed(config.seed + 1)
         makers: dict[str, Callable[[], Float]] = {

@@ -13,6 +13,7 @@ def navigation() -> Any:
         [
             # No icons: Streamlit would fetch them from the network as the browser tab's icon.
             st.Page("pages/home.py", title="Home", default=True),
+            st.Page("pages/data.py", title="Data", url_path="data"),
             st.Page("pages/distill.py", title="Distil", url_path="distill"),
             st.Page("pages/states.py", title="States", url_path="states"),
             st.Page("pages/rollouts.py", title="Rollouts", url_path="rollouts"),

@@ -37,9 +37,10 @@ def result_sentence(views: Sequence[RunView], teacher: float | None, transitions
         return "The runs ended before students were measured, so there is no return to report."
     best, result = max(results, key=lambda pair: pair[1].mean)
     half_width = (result.high - result.low) / 2
+    kind = "normalised return" if best.normalised else "return"
     source = f" distilled from {transitions:,} transitions" if transitions else ""
     sentence = (
-        f"Students trained on {best.size} {style(best.objective).label} pairs{source} reach a normalised return of "
+        f"Students trained on {best.size} {style(best.objective).label} pairs{source} reach a {kind} of "
         f"**{result.mean:.1f} ± {half_width:.1f}**"
     )
     if teacher is not None and teacher > 0:

@@ -88,6 +88,11 @@ class DatasetShelf:
                 self._shelf.popitem(last=False)
         return loaded
 
+    def forget(self, dataset_id: str) -> None:
+        """A dataset was replaced."""
+        with self._lock:
+            self._shelf.pop(dataset_id, None)
+
 
 @st.cache_resource(show_spinner=False)
 def shelf() -> DatasetShelf:

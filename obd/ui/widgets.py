@@ -21,7 +21,8 @@ from obd.ui.theme import OBJECTIVE_KEYS, style, tag
 
 log = logging.getLogger(__name__)
 
-ADDRESS = ("group", "objective", "view", "runs", "part", "over", "step")  # query parameters of a shareable link
+# Query parameters of a shareable link, which a page hands on to the next one.
+ADDRESS = ("group", "objective", "view", "runs", "part", "over", "step", "dataset", "do")
 
 PRESET_LABELS = {"default": "Ours (minutes)", "paper": "The paper's (hours)"}
 
@@ -187,6 +188,8 @@ def settings_form() -> tuple[list[DistillConfig] | None, bool]:
     if not names:
         show_error("There is no dataset to distil; build one with `python -m obd collect`.")
         return None, False
+    if st.session_state.get("dataset") not in names:  # another page may show one that cannot be distilled yet
+        st.session_state.pop("dataset", None)
     dataset = st.selectbox(
         "Dataset",
         names,

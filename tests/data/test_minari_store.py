@@ -80,7 +80,7 @@ def test_datasets_do_not_nest() -> None:
 
 
 def test_failure_leaves_nothing(storage: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(_dataset: Any) -> Any:
+    def fail(*_arguments: Any) -> Any:
         raise OSError("disk full")
 
     monkeypatch.setattr(minari_store, "_buffers", fail)
