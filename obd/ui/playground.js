@@ -716,7 +716,7 @@ class App {
     context.setLineDash([]);
     context.textAlign = "right";
     context.fillText("teacher ", teacher, 14);
-    const size = Math.min(7, height / 24);
+    const size = Math.min(7, height / 46);
     for (const value of [...this.frame.crowd].sort((a, b) => a - b)) {
       const bin = Math.round(x(value) / (2 * size + 1)), level = bins.get(bin) ?? 0;
       bins.set(bin, level + 1);
