@@ -56,8 +56,10 @@ def test_from_a_file_to_a_film(env_id: str, tmp_path: Path, monkeypatch: pytest.
     sentence = result_sentence([RunReader(run.path).read()], None, len(dataset))
     assert "reach a return of" in sentence and "normalised" not in sentence
 
-    plane = mapdata.pca(mapdata.background(dataset.id, str(path)), run, run.snapshot_steps())
-    assert np.isfinite(plane.original).all() and len(plane.frames) == len(run.snapshot_steps())
+    plane = mapdata.pca(dataset.id, str(path), 2)
+    moving = mapdata.moving_set(run, mapdata.background(dataset.id, str(path)), plane)
+    assert np.isfinite(plane.original).all() and np.isfinite(moving.frames).all()
+    assert list(moving.steps) == run.snapshot_steps()
     film = tmp_path / "film.mp4"
     shoot(film, TiledFilm([Panel("student", "#009E73", trajectory, "1")], seconds=0.2))
     assert film.stat().st_size > 0
