@@ -171,23 +171,35 @@ def card(config: DistillConfig, dataset: OfflineDataset, teacher: Teacher | None
 class GroupExecution:
     """Runs of one group, advancing side by side in one thread each at equal budget."""
 
-    def __init__(self, runs: Sequence[Run], *, live: bool = True, final: bool = True) -> None:
+    def __init__(
+        self,
+        runs: Sequence[Run],
+        *,
+        live: bool = True,
+        final: bool = True,
+        load: Callable[..., OfflineDataset] | None = None,
+    ) -> None:
         self.runs, self.live, self.final = list(runs), live, final
+        self.load = load or load_dataset
+        self.pausing: ShouldStop = never
         self.recorders: dict[str, Recorder] = {}
         self.calibrated = threading.Barrier(len(self.runs), action=self._agree)
         self.per_step: dict[str, float] = {}
         self.common_steps = 0
 
-    def __call__(self, should_stop: ShouldStop = never) -> None:
+    def __call__(self, should_stop: ShouldStop = never, pausing: ShouldStop = never) -> None:
         """Carry out all runs; problems of one run end up in its status and do not touch the others.
+
+        Runs that ``should_stop`` ends before they are complete are ``paused`` while ``pausing`` is true, else ``stopped``.
 
         Raises:
             ObdError: the dataset cannot be opened (the runs are marked as failed).
         """
+        self.pausing = pausing
         try:
             dataset = self._load(should_stop)
         except (ObdError, Cancelled) as error:
-            state = "stopped" if isinstance(error, Cancelled) else "failed"
+            state = self._ended() if isinstance(error, Cancelled) else "failed"
             for run in self.runs:
                 run.write_status(state=state, message=str(error))
             if isinstance(error, ObdError):
@@ -212,13 +224,17 @@ class GroupExecution:
         def on_progress(fraction: float) -> None:
             self.runs[0].write_status(message=f"Collecting the dataset: {100 * fraction:.0f} %.", collected=fraction)
 
-        return load_dataset(self.runs[0].config.dataset, on_progress=on_progress, should_stop=should_stop)
+        return self.load(self.runs[0].config.dataset, on_progress=on_progress, should_stop=should_stop)
+
+    def _ended(self) -> str:
+        """The state of a run that was ended before it was complete."""
+        return "paused" if self.pausing() else "stopped"
 
     def _guarded(self, run: Run, dataset: OfflineDataset, should_stop: ShouldStop) -> None:
         try:
             self._distil(run, dataset, should_stop)
         except Cancelled:
-            self._finish(run, state="stopped", message="Stopped before the first step.")
+            self._finish(run, state=self._ended(), message="This was before the first step.")
         except ObdError as error:
             self._finish(run, state="failed", message=str(error))
         except Exception as error:
@@ -234,15 +250,20 @@ class GroupExecution:
             log.error("run %s: %s", run.id, error)
 
     def _distil(self, run: Run, dataset: OfflineDataset, should_stop: ShouldStop) -> None:
-        config = run.config
+        config, checkpoint = run.config, run.checkpoint()
+        agreed = int(run.status()["outer_steps"])  # before an interruption, even if that was before the first step
+        if checkpoint is not None and checkpoint.step >= agreed:  # interrupted while its returns were measured
+            run.write_status(state="evaluating" if self.final else "finished")
+            return
         teacher = open_teacher(config, dataset)
         outer = outer_targets(config.objective, dataset, teacher, config.q_weighting)
-        checkpoint = run.checkpoint()
         if checkpoint is not None:
             run.drop_after(checkpoint.step)
-            config = config.replace(steps=int(run.status()["outer_steps"]))
+        if agreed:
+            config = config.replace(steps=agreed)
         elif config.steps is None:
             config = config.replace(steps=self._common_steps(run, config, dataset, teacher, outer))
+            run.write_status(outer_steps=config.steps)
         recorder = Recorder(run, config, dataset, card(config, dataset, teacher))
         if checkpoint is not None:  # keep measuring every LIVE_EVERY-th snapshot
             recorder.count = len(run.snapshot_steps())
@@ -252,7 +273,8 @@ class GroupExecution:
         )
         run.write_distilled(recorder.distilled(recorder.snapshot) if recorder.snapshot else result)
         complete = run.status()["step"] >= run.status()["outer_steps"]
-        run.write_status(state="evaluating" if self.final and complete else "finished" if complete else "stopped")
+        state = "evaluating" if self.final and complete else "finished" if complete else self._ended()
+        run.write_status(state=state)
 
     def _common_steps(
         self, run: Run, config: DistillConfig, dataset: OfflineDataset, teacher: Teacher | None, outer: OuterTargets
@@ -302,7 +324,7 @@ class GroupExecution:
         return True
 
     def _measure_final(self, dataset: OfflineDataset, should_stop: ShouldStop) -> None:
-        """Measure the finished runs; a stop or an error leaves the run finished without a score."""
+        """Measure the finished runs; a stop or an error leaves the run finished without a score, a pause does not."""
         for run in self.runs:
             if run.status()["state"] != "evaluating":
                 continue
@@ -310,6 +332,9 @@ class GroupExecution:
             try:
                 run.write_evaluation(measure(run.distilled(), dataset, should_stop=should_stop))
             except Cancelled:
+                if self.pausing():  # measured when the run goes on
+                    self._finish(run, state="paused")
+                    continue
                 message = "The evaluation was stopped; the distilled set is complete."
             except ObdError as error:
                 message = str(error)

@@ -5,15 +5,17 @@ from __future__ import annotations
 import logging
 import threading
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from obd.config import DistillConfig
+from obd.data.dataset import OfflineDataset
 from obd.errors import ObdError
-from obd.runs.execute import GroupExecution
 from obd.runs.store import Run, create_run, list_groups, mark_interrupted
 
 log = logging.getLogger(__name__)
+
+Load = Callable[..., OfflineDataset]  # the signature of obd.data.catalog.load_dataset
 
 
 class JobQueue:
@@ -22,10 +24,12 @@ class JobQueue:
     Runs of a group advance side by side; a group submitted while another one works waits for its turn.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, load: Load | None = None) -> None:
+        """``load`` opens datasets: one that keeps them open saves a run the seconds this takes."""
+        self._load = load
         self._waiting: deque[tuple[str, list[Run]]] = deque()
         self._active: str | None = None
-        self._stop = threading.Event()
+        self._stop, self._pause = threading.Event(), threading.Event()
         self._changed = threading.Condition()
         self._closed = False
         mark_interrupted()
@@ -48,7 +52,10 @@ class JobQueue:
         return first.group
 
     def resume(self, group: str) -> None:
-        """Queue the unfinished runs of a group again; ObdError when there are none or they are active."""
+        """Queue the unfinished runs of a group again; ObdError when there are none or they are active.
+
+        A paused group had begun: it goes on before those that wait for their first turn.
+        """
         runs = list_groups().get(group, [])
         if not runs:
             raise ObdError(f"There is no run {group}; it may have been deleted.")
@@ -57,14 +64,27 @@ class JobQueue:
         unfinished = [run for run in runs if run.status()["state"] != "finished"]
         if not unfinished:
             raise ObdError("This run is complete; start a new one to go further.")
+        paused = any(run.status()["state"] == "paused" for run in unfinished)
         for run in unfinished:
             run.write_status(state="queued", message="")
-        self._enqueue(group, unfinished)
+        self._enqueue(group, unfinished, first=paused)
+
+    def pause(self, group: str) -> None:
+        """End a group's work after its current step, at a checkpoint; no effect unless it is being carried out.
+
+        The cores are free then, for the next group in the queue too.  :meth:`resume` continues to the same bytes,
+        also after a restart of the app.
+        """
+        with self._changed:
+            if group == self._active:
+                self._pause.set()
+                self._stop.set()
 
     def stop(self, group: str) -> None:
         """Stop a group after its current step, or take it out of the queue; no effect when it is over."""
         with self._changed:
             if group == self._active:
+                self._pause.clear()
                 self._stop.set()
                 return
             removed = [runs for name, runs in self._waiting if name == group]
@@ -87,6 +107,7 @@ class JobQueue:
         """Stop everything and wait for the thread; unfinished runs can be resumed."""
         with self._changed:
             self._closed = True
+            self._pause.clear()
             self._stop.set()
             waiting, self._waiting = list(self._waiting), deque()
             self._changed.notify_all()
@@ -95,11 +116,11 @@ class JobQueue:
                 run.write_status(state="interrupted", message="The app was closed; resume the run.")
         self._thread.join(timeout)
 
-    def _enqueue(self, group: str, runs: list[Run]) -> None:
+    def _enqueue(self, group: str, runs: list[Run], *, first: bool = False) -> None:
         with self._changed:
             if self._closed:
                 raise ObdError("The app is closing; start it again.")
-            self._waiting.append((group, runs))
+            (self._waiting.appendleft if first else self._waiting.append)((group, runs))
             self._changed.notify_all()
 
     def _work(self) -> None:
@@ -109,9 +130,11 @@ class JobQueue:
                 if self._closed:
                     return
                 self._active, runs = self._waiting.popleft()
-                self._stop.clear()
+                self._stop.clear(), self._pause.clear()
             try:
-                GroupExecution(runs)(self._stop.is_set)
+                from obd.runs.execute import GroupExecution  # imports torch, which the first page must not wait for
+
+                GroupExecution(runs, load=self._load)(self._stop.is_set, self._pause.is_set)
             except ObdError as error:
                 log.warning("group %s: %s", self._active, error)
             except Exception as error:

@@ -29,7 +29,6 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
 
 from obd.config import DistillConfig, dumps
 from obd.engine.distilled import DistilledDataset, load_distilled
@@ -38,7 +37,7 @@ from obd.events import Checkpoint, Progress, Snapshot
 from obd.paths import runs_dir
 
 ACTIVE_STATES = ("queued", "calibrating", "running", "evaluating")
-FINAL_STATES = ("finished", "stopped", "failed", "interrupted")
+FINAL_STATES = ("finished", "paused", "stopped", "failed", "interrupted")
 RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,80}")
 
 
@@ -182,6 +181,8 @@ class Run:
             raise ObdError(f"The checkpoint of {self.id} is damaged; start a new run with the same settings.") from None
 
     def write_checkpoint(self, checkpoint: Checkpoint) -> None:
+        from safetensors.torch import save  # imports torch, which looking at runs does not need
+
         values = {"step": checkpoint.step, "seconds": checkpoint.seconds, "initial_loss": checkpoint.initial_loss}
         data = save({name: t.contiguous() for name, t in checkpoint.tensors.items()}, {"values": json.dumps(values)})
         write_atomic(self.path / "checkpoint.safetensors", data)

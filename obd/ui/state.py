@@ -11,6 +11,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import streamlit as st
 
@@ -20,9 +21,11 @@ from obd.runs.jobs import JobQueue
 from obd.runs.manage import empty_trash, read_label
 from obd.runs.showcase import showcase_runs
 from obd.runs.store import Run, list_groups
-from obd.teachers.teacher import Teacher, load_teacher, shipped_teacher_path
 from obd.ui.monitor import RunReader
 from obd.ui.tasks import TaskRegistry
+
+if TYPE_CHECKING:  # torch, which the first page must not wait for
+    from obd.teachers.teacher import Teacher
 
 SHOWCASE = "showcase"  # the group that ships with the app
 
@@ -103,6 +106,8 @@ def shelf() -> DatasetShelf:
 @st.cache_resource(max_entries=4, show_spinner=False)
 def teacher(dataset_id: str, path: str) -> Teacher:
     """The teacher at ``path`` or, when empty, the one shipped for the dataset."""
+    from obd.teachers.teacher import load_teacher, shipped_teacher_path
+
     return load_teacher(Path(path) if path else shipped_teacher_path(dataset_id))
 
 

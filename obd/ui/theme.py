@@ -11,7 +11,9 @@ class Style:
 
     Attributes:
         label: short name.
-        colour: from the Okabe-Ito palette, told apart under the common colour-vision deficiencies.
+        colour: near the Okabe-Ito palette, told apart under the common colour-vision deficiencies, with a luminance
+            that has a contrast of at least 3:1 (WCAG 2.2, 1.4.11) with every background of both themes.  That is
+            enough for lines and symbols, not for words: text beside them keeps the text colour.
         symbol: ECharts symbol name, so that nothing depends on colour alone.
         glyph: the same symbol as a character, for running text.
         dash: ECharts line type.
@@ -31,7 +33,7 @@ class Style:
 STYLES: dict[str, Style] = {
     "dbc": Style(
         "DBC",
-        "#E69F00",
+        "#C27C00",
         "rect",
         "■",
         "dotted",
@@ -40,7 +42,7 @@ STYLES: dict[str, Style] = {
     ),
     "pbc": Style(
         "PBC",
-        "#0072B2",
+        "#1F7FC4",
         "triangle",
         "▲",
         "dashed",
@@ -49,7 +51,7 @@ STYLES: dict[str, Style] = {
     ),
     "av_pbc": Style(
         "Av-PBC",
-        "#009E73",
+        "#00946B",
         "circle",
         "●",
         "solid",
@@ -58,7 +60,7 @@ STYLES: dict[str, Style] = {
     ),
     "random_selection": Style(
         "Random selection",
-        "#7F7F7F",
+        "#858585",
         "emptyCircle",
         "○",
         "dashed",
@@ -66,7 +68,7 @@ STYLES: dict[str, Style] = {
     ),
     "teacher": Style(
         "Teacher",
-        "#CC79A7",
+        "#CC4F9E",
         "diamond",
         "◆",
         "solid",
@@ -74,7 +76,7 @@ STYLES: dict[str, Style] = {
     ),
     "whole_bc": Style(
         "Whole-data BC",
-        "#56B4E9",
+        "#96783C",
         "emptyRect",
         "□",
         "dotted",

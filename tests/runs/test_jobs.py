@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -68,17 +69,21 @@ def test_a_time_budget_gives_all_runs_the_same_steps(teacher: Path) -> None:
     assert [run.status()["step"] for run in runs] == steps
 
 
-def test_stop_and_resume_give_the_bytes_of_an_unbroken_run(queue: JobQueue, teacher: Path) -> None:
-    config = tiny_config(teacher, steps=150)
+@pytest.mark.parametrize(("end", "state"), [("stop", "stopped"), ("pause", "paused")])
+def test_going_on_gives_the_bytes_of_an_unbroken_run(
+    end: str, state: str, queue: JobQueue, teacher: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("obd.runs.execute.WRITE_SECONDS", 0.0)  # see the first steps at once
+    config = tiny_config(teacher, steps=400)
     whole = create_run(config)
     GroupExecution([whole], live=False, final=False)()
 
     group = queue.submit([config])
     run = list_groups()[group][0]
     wait(lambda: run.status()["step"] > 3)
-    queue.stop(group)
-    wait(lambda: run.status()["state"] in ("stopped", "finished") and queue.active() is None)
-    assert run.status()["state"] == "stopped"
+    getattr(queue, end)(group)
+    wait(lambda: run.status()["state"] in (state, "finished") and queue.active() is None)
+    assert run.status()["state"] == state
     assert len(run.distilled()) == 8
     queue.resume(group)
     wait(lambda: run.status()["state"] == "finished")
@@ -100,6 +105,62 @@ def test_a_second_start_waits_for_its_turn(queue: JobQueue, teacher: Path) -> No
     queue.stop(first)  # a second click does nothing
     wait(lambda: states(second) == ["finished"])
     assert states(first) == ["stopped"]
+
+
+def test_a_paused_group_frees_the_cores_and_goes_on_before_those_that_wait(queue: JobQueue, teacher: Path) -> None:
+    first = queue.submit([tiny_config(teacher, steps=LONG, objective=o) for o in ("dbc", "pbc")])
+    second = queue.submit([tiny_config(teacher, steps=LONG)])
+    wait(lambda: states(first) == ["running"] * 2)
+    queue.pause(second)  # it waits: nothing to pause
+    queue.pause(first)
+    wait(lambda: states(second) == ["running"])
+    assert states(first) == ["paused"] * 2
+    third = queue.submit([tiny_config(teacher)])
+    queue.resume(first)
+    assert queue.waiting() == [first, third]
+    queue.stop(second)
+    wait(lambda: states(first) == ["running"] * 2)
+    queue.stop(first)
+    wait(lambda: states(third) == ["finished"])
+
+
+def test_a_pause_while_returns_are_measured_leaves_them_for_later(
+    queue: JobQueue, teacher: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as slow:
+        slow.setattr("obd.runs.execute.FINAL_EPISODES", 2_000)
+        group = queue.submit([tiny_config(teacher)])
+        run = list_groups()[group][0]
+        wait(lambda: run.status()["state"] == "evaluating")
+        queue.pause(group)
+        wait(lambda: run.status()["state"] == "paused" and queue.active() is None)
+    card = run.distilled().card
+    queue.resume(group)
+    wait(lambda: run.status()["state"] == "finished")
+    assert run.evaluation()["students"]["students"] == 10
+    assert run.distilled().card == card
+
+
+def test_a_pause_before_the_first_step_can_go_on(queue: JobQueue, teacher: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    release = threading.Event()
+
+    def slow(*arguments: object) -> float:
+        release.wait(20)
+        return 1.0
+
+    with monkeypatch.context() as patched:
+        patched.setattr("obd.runs.execute.seconds_per_step", slow)
+        group = queue.submit([tiny_config(teacher, steps=None, seconds=5.0)])
+        run = list_groups()[group][0]
+        wait(lambda: "speed" in run.status()["message"])
+        queue.pause(group)
+        release.set()
+        wait(lambda: states(group) == ["paused"] and queue.active() is None)
+        assert run.checkpoint() is None
+        agreed = run.status()["outer_steps"]
+    queue.resume(group)
+    wait(lambda: states(group) == ["finished"])
+    assert run.status()["step"] == agreed  # the count measured before the pause holds
 
 
 def test_a_queued_group_can_be_taken_out(queue: JobQueue, teacher: Path) -> None:
