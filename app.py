@@ -7,7 +7,7 @@ from pathlib import Path
 
 import streamlit as st
 
-from obd.ui import router, state, theme
+from obd.ui import router, state, theme, warm
 
 ICON = Path(__file__).parent / "assets" / "icon.svg"  # a named icon would be fetched from the network
 
@@ -19,6 +19,7 @@ def main() -> None:
     st.session_state["routed"] = True
     state.job_queue()  # runs left over by a killed process are marked before any page reads them
     router.navigation().run()
+    warm.up()  # after the page has been sent, so that nobody waits for it
 
 
 main()

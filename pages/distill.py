@@ -1,11 +1,12 @@
-"""Distil: choose, start, and watch losses and returns while the runs go on."""
+"""Distil: choose, start, and watch losses, returns and states while the runs go on."""
 
 from __future__ import annotations
 
 import streamlit as st
 
+from obd.runs.command import command_line
 from obd.runs.store import Run
-from obd.ui import charts, launch, live, sentences, state, widgets
+from obd.ui import launch, live, sentences, state, widgets
 from obd.ui.monitor import RunView, group_progress, group_state, read_all
 from obd.ui.theme import OBJECTIVE_KEYS
 
@@ -25,19 +26,44 @@ def going_on(group: str, views: list[RunView]) -> bool:
 
 
 def buttons(group: str, views: list[RunView]) -> None:
-    """Stop while something happens, Resume when something is unfinished."""
+    """Pause and Stop while something happens, Continue or Resume when something is unfinished."""
+    queue, now = state.job_queue(), group_state(views)
     if going_on(group, views):
-        stopping = st.session_state.get("stopping") == group
-        label = "Stopping …" if stopping else "Stop"
-        if st.button(label, icon=":material/stop:", key="stop", disabled=stopping, help="Keeps what there is so far."):
-            state.job_queue().stop(group)
-            st.session_state["stopping"] = group
-            st.rerun()
-    elif group_state(views) == "finished" or group == state.SHOWCASE:
+        ending = st.session_state.get("ending", {}).get(group)
+        if queue.active() == group and st.button(
+            "Pausing …" if ending == "pause" else "Pause",
+            icon=":material/pause:",
+            key="pause",
+            disabled=ending is not None,
+            help="Frees the cores and keeps the place; the result is the same, bit for bit.",
+        ):
+            end(group, "pause")
+        if st.button(
+            "Stopping …" if ending == "stop" else "Stop",
+            icon=":material/stop:",
+            key="stop",
+            disabled=ending is not None,
+            help="Keeps what there is so far.",
+        ):
+            end(group, "stop")
+    elif now == "finished" or group == state.SHOWCASE:
         return
-    elif st.button("Resume", icon=":material/resume:", key="resume", help="Goes on from the last snapshot."):
-        state.job_queue().resume(group)
+    elif st.button(
+        "Continue" if now == "paused" else "Resume",
+        icon=":material/play_arrow:" if now == "paused" else ":material/resume:",
+        key="resume",
+        type="primary" if now == "paused" else "secondary",
+        help="Goes on from the last snapshot.",
+    ):
+        queue.resume(group)
         st.rerun()
+
+
+def end(group: str, how: str) -> None:
+    queue = state.job_queue()
+    (queue.pause if how == "pause" else queue.stop)(group)
+    st.session_state["ending"] = {group: how}
+    st.rerun()
 
 
 def watch(group: str, runs: list[Run], live_when_drawn: bool) -> None:
@@ -52,54 +78,52 @@ def watch(group: str, runs: list[Run], live_when_drawn: bool) -> None:
         active = going_on(group, views)
         progress = group_progress(views)
         references = live.baselines(views[0].dataset, views[0].size)
-        top, side = st.columns([6, 1], vertical_alignment="center")
-        with top:
-            st.markdown(live.headline(group, views, progress, references.get("teacher")))
-        with side:
+        top, side = st.columns([5, 2], vertical_alignment="center")
+        top.markdown(live.headline(group, views, progress, references.get("teacher")))
+        with side, st.container(horizontal=True, horizontal_alignment="right"):
             buttons(group, views)
         if progress.state in ("finished", "stopped"):
-            links(group)
+            live.links(group)
         if progress.state != "finished":
             live.numbers(progress, views)
-        left, right = st.columns([3, 2], gap="medium")
-        with left:
-            st.echarts_chart(
-                charts.loss_chart([view.curve() for view in views], progress.outer_steps),
-                key=f"loss {group}",
-                height=320,
-                alt=live.loss_alt(views),
-            )
-            st.caption("Loss of each objective; thin: every step, thick: smoothed. Compare falls, not heights.")
-        with right:
-            points = {view.objective: view.estimates() for view in views}
-            st.echarts_chart(
-                charts.return_chart(points, progress.outer_steps, references, axis_name=live.return_name(views)),
-                key=f"returns {group}",
-                height=320,
-                alt=live.return_alt(points, references),
-            )
-            st.caption(live.returns_caption(points, normalised=all(view.normalised for view in views)))
+        live.curves(group, views, progress, references)
+        live.states(group, views)
         if live_when_drawn and not active:
             st.rerun()
 
 
-def links(group: str) -> None:
-    """Where to go from a run that is over."""
-    with st.container(horizontal=True):
-        st.page_link(
-            "pages/states.py",
-            label="See where the states went",
-            icon=":material/scatter_plot:",
-            query_params={"group": group},
+def below(runs: list[Run], views: list[RunView]) -> None:
+    """What is good to know about the run on show, and how to make it again."""
+    config = views[0].run.config
+    widgets.explain_objectives([view.objective for view in views])
+    st.caption(sentences.settings_line(config))
+    st.button(
+        "Use these settings",
+        icon=":material/content_copy:",
+        key="duplicate",
+        on_click=launch.fill_form,
+        args=([view.run.config for view in views],),
+        help="Fills in the form on the left; nothing starts yet.",
+    )
+    with st.expander("Command line that makes this run again", icon=":material/terminal:"):
+        known = views[0].outer_steps
+        st.caption(
+            f"With the recorded {known:,} outer steps and the same seed the result is the same, bit for bit."
+            if known
+            else "The number of outer steps is not known yet, so this has the time budget instead."
         )
-        st.page_link(
-            "pages/rollouts.py", label="Watch the students", icon=":material/movie:", query_params={"group": group}
-        )
+        for view in views:
+            out = f"{view.objective.replace('_', '-')}-again"
+            st.code(command_line(view.run.config, view.outer_steps, out), language="bash", wrap_lines=True)
 
 
 def page() -> None:
     controls()
     chosen = widgets.choose_group()
+    queue = state.job_queue()
+    busy = queue.active() is not None or bool(queue.waiting())
+    with st.sidebar:
+        st.fragment(launch.queue_panel, run_every=2.0 if busy else None)(chosen[0] if chosen else None)
     if chosen is None:
         st.subheader("Nothing has been distilled yet", anchor=False)
         st.markdown("Choose a dataset and objectives on the left and press **Start**: points come within seconds.")
@@ -109,12 +133,11 @@ def page() -> None:
     views, _ = read_all([state.reader(str(run.path)) for run in state.still_there(runs)])
     active = going_on(group, views)
     if not active:
-        st.session_state.pop("stopping", None)
+        st.session_state.pop("ending", None)
     st.fragment(watch, run_every=1.0 if active else None)(group, runs, active)
     if views:
         st.space("small")
-        widgets.explain_objectives([view.objective for view in views])
-        st.caption(sentences.settings_line(views[0].run.config))
+        below(runs, views)
 
 
 with widgets.page("distill"):

@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import streamlit as st
 
 from obd.config import DEFAULT_DATASET, OBJECTIVES, DistillConfig
 from obd.errors import ObdError
-from obd.paths import assets_dir
 from obd.ui import charts, headline, launch, widgets
-from obd.ui.theme import style
+from obd.ui.theme import style, tag
 
 # One objective and shorter students: as many outer steps as a minute allows.
 QUICK: dict[str, Any] = {"dataset": DEFAULT_DATASET, "objective": "av_pbc", "seconds": 60.0, "inner_steps": 80}
+
+PAGES = Path(__file__).parent
+WAYS_ON = (
+    ("learn", "How it works"),
+    ("data", "Look at the data"),
+    ("distill", "Race the objectives"),
+    ("states", "Map the states"),
+    ("rollouts", "Watch robots"),
+    ("compare", "Compare runs"),
+)
 
 
 def introduction() -> None:
@@ -29,11 +39,24 @@ def introduction() -> None:
 
 
 def picture() -> None:
-    """The showcase video, when it is there."""
-    video = assets_dir() / "showcase" / "rollouts.mp4"
-    if video.is_file():
-        st.video(str(video), loop=True, autoplay=True, muted=True, alt="Robots trained on distilled data, side by side")
-        st.caption("One student per objective and of random selection, trained alike, and the teacher; same start.")
+    """The showcase video with the returns of its episodes, when it is there."""
+    clip = headline.clip()
+    if clip is None:
+        return
+    said = ", ".join(f"{style(key).label} {score:.0f}" for key, score in clip.scores)
+    alt = f"Robots side by side from the same start; normalised returns: {said}"
+    st.video(str(clip.path), loop=True, autoplay=True, muted=True, alt=alt)
+    tags = " &ensp; ".join(f"{tag(key)}&nbsp;{score:.0f}" for key, score in clip.scores)
+    st.markdown(tags, unsafe_allow_html=True)
+    st.caption("Normalised returns of these episodes: one student each of random selection and the objectives.")
+
+
+def ways_on() -> None:
+    """Links to the pages that exist."""
+    with st.container(horizontal=True, gap="small"):
+        for name, label in WAYS_ON:
+            if (PAGES / f"{name}.py").is_file():
+                st.page_link(f"pages/{name}.py", label=label)
 
 
 def bars(shown: headline.Headline) -> None:
@@ -59,6 +82,7 @@ def page() -> None:
             st.space("small")
             for column, number in zip(st.columns(len(shown.numbers)), shown.numbers, strict=True):
                 column.metric(number.label, number.value, help=number.help)
+        ways_on()
     with right:
         picture()
         if shown is not None:

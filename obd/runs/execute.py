@@ -190,7 +190,7 @@ class GroupExecution:
     def __call__(self, should_stop: ShouldStop = never, pausing: ShouldStop = never) -> None:
         """Carry out all runs; problems of one run end up in its status and do not touch the others.
 
-        Runs that ``should_stop`` ends before they are complete are ``paused`` while ``pausing`` is true, else ``stopped``.
+        Runs that ``should_stop`` ends before they are complete are ``paused`` if ``pausing`` says so, else ``stopped``.
 
         Raises:
             ObdError: the dataset cannot be opened (the runs are marked as failed).

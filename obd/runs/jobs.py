@@ -130,7 +130,8 @@ class JobQueue:
                 if self._closed:
                     return
                 self._active, runs = self._waiting.popleft()
-                self._stop.clear(), self._pause.clear()
+                self._stop.clear()
+                self._pause.clear()
             try:
                 from obd.runs.execute import GroupExecution  # imports torch, which the first page must not wait for
 

@@ -233,8 +233,6 @@ def _reference_line(key: str, value: float) -> Spec:
             "label": {
                 "formatter": f"{look.label} {value:.1f}",
                 "position": "insideEndTop" if value > 10 else "insideEndBottom",
-                "color": look.colour,
-                "fontWeight": "bold",
             },
         },
     }

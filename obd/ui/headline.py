@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+from obd.errors import ObdError
 from obd.runs.baselines import dataset_baselines
-from obd.runs.showcase import showcase_runs
-from obd.runs.store import Run
+from obd.runs.showcase import showcase_dir, showcase_runs
+from obd.runs.store import Run, read_json
 from obd.ui.charts import Estimate
 from obd.ui.monitor import estimate
 from obd.ui.sentences import share
@@ -30,6 +32,24 @@ class Headline:
     rows: list[tuple[str, Estimate]]
     sentence: str
     numbers: list[Number]
+
+
+@dataclass(frozen=True)
+class Clip:
+    """The looping video of the first screen and the (key, normalised return) of the episodes in it."""
+
+    path: Path
+    scores: list[tuple[str, float]]
+
+
+def clip() -> Clip | None:
+    """The shipped video; None when it or its notes are missing or damaged."""
+    path = showcase_dir() / "rollouts.mp4"
+    try:
+        shots = read_json(path.with_suffix(".json"))["shots"]
+        return Clip(path, [(str(shot["key"]), float(shot["score"])) for shot in shots]) if path.is_file() else None
+    except (ObdError, KeyError, TypeError, ValueError):
+        return None
 
 
 def load() -> Headline | None:

@@ -1,11 +1,18 @@
-"""Starting runs from a page."""
+"""Starting runs from a page, the queue they wait in, and starting again from the settings of an earlier run."""
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 
-from obd.config import DistillConfig
+import streamlit as st
+
+from obd.config import PRESETS, DistillConfig, options
+from obd.errors import ObdError
+from obd.runs.store import Run
 from obd.ui import state
+from obd.ui.sentences import group_label
+from obd.ui.theme import OBJECTIVE_KEYS
 
 
 def start(configs: Sequence[DistillConfig], name: str = "") -> str:
@@ -17,3 +24,53 @@ def start(configs: Sequence[DistillConfig], name: str = "") -> str:
     group = state.job_queue().submit(configs, name=name)
     state.select_group(group)
     return group
+
+
+def fill_form(configs: Sequence[DistillConfig]) -> None:
+    """Put the settings of a group into the form (:func:`obd.ui.widgets.settings_form`); a widget's callback."""
+    config = configs[0]
+    preset = config.preset if config.preset in PRESETS else "default"
+    values = dataclasses.asdict(config)
+    if state.dataset_info(config.dataset) is not None:  # else it has been deleted: keep the one chosen
+        st.session_state["dataset"] = config.dataset
+    chosen = {one.objective for one in configs}
+    st.session_state["objectives"] = [key for key in OBJECTIVE_KEYS if key in chosen]
+    st.session_state["preset"] = preset
+    for name in options(DistillConfig):
+        scope = "main" if name in ("size", "seconds", "seed") else preset
+        value = values[name]
+        if name in ("dataset", "objective", "preset") or (name == "seconds" and value is None):
+            continue
+        st.session_state[f"setting {scope} {name}"] = value
+
+
+def queue_panel(shown: str | None) -> None:
+    """What is going on elsewhere and what waits; draws nothing when only the group on ``shown`` is at work."""
+    queue = state.job_queue()
+    active, waiting = queue.active(), queue.waiting()
+    if not waiting and active in (None, shown):
+        return
+    groups = state.groups()
+    st.markdown("**Queue**")
+    for place, group in enumerate([active, *waiting] if active else waiting):
+        if group not in groups:
+            continue
+        now = group == active
+        label, button = st.columns([5, 1], vertical_alignment="center")
+        label.caption(f"{'Now' if now else f'{place}.' if active else f'{place + 1}.'} {_label(groups[group])}")
+        if now and group != shown:
+            if button.button("", icon=":material/visibility:", key=f"show {group}", type="tertiary", help="Watch it"):
+                state.select_group(group)
+                st.rerun()
+        elif not now and button.button(
+            "", icon=":material/close:", key=f"unqueue {group}", type="tertiary", help="Take it out of the queue"
+        ):
+            queue.stop(group)
+            st.rerun()
+
+
+def _label(runs: Sequence[Run]) -> str:
+    try:
+        return group_label(runs)
+    except (ObdError, IndexError):
+        return "a run that cannot be read"

@@ -1,4 +1,4 @@
-"""The moving parts of the Distil page: its headline, its numbers and what the charts say in words."""
+"""The moving parts of the Distil page: headline, numbers, curves, live map and poses, and what they say in words."""
 
 from __future__ import annotations
 
@@ -10,13 +10,14 @@ import streamlit as st
 from obd.errors import ObdError
 from obd.runs.baselines import dataset_baselines
 from obd.runs.store import Run
-from obd.ui import state
+from obd.ui import charts, livemap, posestrip, state
 from obd.ui.charts import Estimate
 from obd.ui.headline import source_transitions
 from obd.ui.monitor import GroupProgress, RunView, estimate
 from obd.ui.sentences import duration, progress_sentence, result_sentence
-from obd.ui.theme import style
+from obd.ui.theme import style, tag
 
+CURVE_HEIGHT, MAP_HEIGHT = 260, 330
 REFERENCE_KEYS = ("random_selection", "teacher")
 
 
@@ -44,8 +45,9 @@ def headline(group: str, views: Sequence[RunView], progress: GroupProgress, teac
     messages = list(dict.fromkeys(view.message for view in views if view.message))
     if progress.state == "finished":
         return result_sentence(views, teacher, transitions(str(views[0].run.path)))
-    if progress.state in ("failed", "stopped", "interrupted"):
+    if progress.state in ("failed", "paused", "stopped", "interrupted"):
         label = {
+            "paused": "Paused; the cores are free, and Continue leads to the same result as without the pause.",
             "failed": "This run failed.",
             "stopped": "Stopped; everything up to this step is kept, and Resume goes on from here.",
             "interrupted": "The app was closed while this ran; Resume goes on from the last snapshot.",
@@ -76,6 +78,76 @@ def numbers(progress: GroupProgress, views: Sequence[RunView]) -> None:
 
 def _rate_help(views: Sequence[RunView]) -> str:
     return "Outer steps per second, all objectives together." if len(views) > 1 else "Outer steps per second."
+
+
+def links(group: str) -> None:
+    """Where to go from a run that is over."""
+    with st.container(horizontal=True):
+        st.page_link(
+            "pages/states.py",
+            label="See where the states went",
+            icon=":material/scatter_plot:",
+            query_params={"group": group},
+        )
+        st.page_link(
+            "pages/rollouts.py", label="Watch the students", icon=":material/movie:", query_params={"group": group}
+        )
+
+
+def curves(group: str, views: Sequence[RunView], progress: GroupProgress, references: Mapping[str, float]) -> None:
+    """Losses and returns over the outer steps."""
+    left, right = st.columns([3, 2], gap="medium")
+    with left:
+        st.echarts_chart(
+            charts.loss_chart([view.curve() for view in views], progress.outer_steps),
+            key=f"loss {group}",
+            height=CURVE_HEIGHT,
+            alt=loss_alt(views),
+        )
+        st.caption("Loss of each objective; thin: every step, thick: smoothed. Compare falls, not heights.")
+    with right:
+        points = {view.objective: view.estimates() for view in views}
+        st.echarts_chart(
+            charts.return_chart(points, progress.outer_steps, references),
+            key=f"returns {group}",
+            height=CURVE_HEIGHT,
+            alt=return_alt(points, references),
+        )
+        st.caption(returns_caption(points))
+
+
+def states(group: str, views: Sequence[RunView]) -> None:
+    """The live map and the live poses of the synthetic states; their places are kept while they are not ready."""
+    plane = livemap.plane(views[0].dataset)
+    moving = livemap.positions(views, plane) if plane is not None else []
+    left, right = st.columns([3, 2], gap="medium")
+    with left:
+        sentence = livemap.map_sentence(moving, map_waiting(views[0].dataset, plane is not None))
+        st.echarts_chart(livemap.live_map(plane, moving), key=f"live map {group}", height=MAP_HEIGHT, alt=sentence)
+        st.caption(sentence)
+    with right, st.container(height=MAP_HEIGHT, border=False):
+        strip = posestrip.newest(group, views)
+        for key, picture in strip.rows if strip is not None else []:
+            first = key == "start"
+            name = "real states they began as" if first else f"{style(key).label} states now"
+            label, poses = st.columns([1, 4], vertical_alignment="center", gap="small")
+            label.markdown("Start" if first else tag(key), unsafe_allow_html=True)
+            poses.image(picture, width="stretch", output_format="PNG", alt=f"Poses of the robot: {name}")
+    if strip is not None:
+        right.caption(
+            f"The first {posestrip.POSES} pairs of each set, not picked: the real states they began as, and what each "
+            "objective has made of them."
+        )
+
+
+def map_waiting(dataset_id: str, ready: bool) -> str:
+    """Why the map is empty."""
+    info = state.dataset_info(dataset_id)
+    if ready:
+        return "The synthetic states appear with the first snapshot."
+    if info is None:
+        return "There is no map, as the dataset of this run is not on this machine."
+    return "The map is being drawn." if info.available else "The map appears when the dataset has been built."
 
 
 def loss_alt(views: Sequence[RunView]) -> str:

@@ -169,7 +169,7 @@ def group_progress(views: Sequence[RunView]) -> GroupProgress:
 def group_state(views: Sequence[RunView]) -> str:
     """The state that says most about a group: what still happens, else the worst end."""
     states = [view.state for view in views]
-    order = ("running", "evaluating", "calibrating", "queued", "failed", "interrupted", "stopped", "finished")
+    order = ("running", "evaluating", "calibrating", "queued", "failed", "interrupted", "paused", "stopped", "finished")
     return next((state for state in order if state in states), "finished")
 
 

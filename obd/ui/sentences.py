@@ -24,6 +24,7 @@ STATE_WORDS = {
     "running": "distilling",
     "evaluating": "measuring returns",
     "finished": "finished",
+    "paused": "paused",
     "stopped": "stopped",
     "failed": "failed",
     "interrupted": "interrupted",

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import atexit
 import threading
-from collections import OrderedDict
+from collections import OrderedDict, defaultdict
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,6 +17,8 @@ import streamlit as st
 
 from obd.data.catalog import DatasetInfo, list_datasets, load_dataset
 from obd.data.dataset import OfflineDataset
+from obd.data.identifiers import METADATA_FILE, dataset_path
+from obd.errors import Cancelled, ObdError
 from obd.runs.jobs import JobQueue
 from obd.runs.manage import empty_trash, read_label
 from obd.runs.showcase import showcase_runs
@@ -42,7 +44,7 @@ def _close_tasks(registry: TaskRegistry) -> None:
 def job_queue() -> JobQueue:
     """The one queue of this process; it outlives every browser tab and ends its runs tidily with the process."""
     empty_trash()
-    queue = JobQueue()
+    queue = JobQueue(shelf().get)  # a dataset that a page has opened serves the runs too
     # The standard library's pools refuse work as soon as the interpreter shuts down, and atexit comes after that:
     # runs would fail instead of stopping.  The pools themselves use this hook; the one registered last goes first.
     register = getattr(threading, "_register_atexit", atexit.register)
@@ -63,12 +65,13 @@ def reader(path: str) -> RunReader:
 
 
 class DatasetShelf:
-    """The datasets opened last.  Background threads use it too, so it is a plain object."""
+    """The datasets opened last, for pages and runs alike.  Background threads use it, so it is a plain object."""
 
     def __init__(self, room: int = 2) -> None:
         self._room = room
-        self._shelf: OrderedDict[str, OfflineDataset] = OrderedDict()
+        self._shelf: OrderedDict[str, tuple[int, OfflineDataset]] = OrderedDict()
         self._lock = threading.Lock()
+        self._opening: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
 
     def __contains__(self, dataset_id: str) -> bool:
         return dataset_id in self._shelf
@@ -79,17 +82,36 @@ class DatasetShelf:
         on_progress: Callable[[float], None] | None = None,
         should_stop: Callable[[], bool] | None = None,
     ) -> OfflineDataset:
-        """The dataset, loaded (and a missing built-in one collected) now if need be; see ``load_dataset``."""
-        with self._lock:
-            if dataset_id in self._shelf:
-                self._shelf.move_to_end(dataset_id)
-                return self._shelf[dataset_id]
-        loaded = load_dataset(dataset_id, on_progress=on_progress, should_stop=should_stop)
-        with self._lock:
-            self._shelf[dataset_id] = loaded
-            while len(self._shelf) > self._room:
-                self._shelf.popitem(last=False)
-        return loaded
+        """The dataset, loaded (and a missing built-in one collected) now if need be; see ``load_dataset``.
+
+        One that has been written anew since is loaded again; two threads that ask at once load it once.
+        """
+        lock = self._opening[dataset_id]
+        while not lock.acquire(timeout=0.2):
+            if should_stop is not None and should_stop():
+                raise Cancelled
+        try:
+            with self._lock:
+                kept = self._shelf.get(dataset_id)
+                if kept is not None and kept[0] == _written(dataset_id):
+                    self._shelf.move_to_end(dataset_id)
+                    return kept[1]
+            loaded = load_dataset(dataset_id, on_progress=on_progress, should_stop=should_stop)
+            with self._lock:
+                self._shelf[dataset_id] = (_written(dataset_id), loaded)
+                while len(self._shelf) > self._room:
+                    self._shelf.popitem(last=False)
+            return loaded
+        finally:
+            lock.release()
+
+
+def _written(dataset_id: str) -> int:
+    """When the files of a dataset were written; 0 when there are none."""
+    try:
+        return (dataset_path(dataset_id) / "data" / METADATA_FILE).stat().st_mtime_ns
+    except (OSError, ObdError):
+        return 0
 
     def forget(self, dataset_id: str) -> None:
         """A dataset was replaced."""

@@ -116,4 +116,10 @@ CSS = """<style>
 [data-testid="stSidebarHeader"] { height: 3rem; margin-bottom: 0; }
 [data-testid="stMetricLabel"] { opacity: 0.75; }
 video { border-radius: 0.4rem; }
+/* The accent colour is made for the white text on buttons; as text on a dark page it would be too dim. */
+[data-testid="stBaseButton-pillsActive"], [data-testid="stBaseButton-segmented_controlActive"] { color: inherit; }
+@media (max-width: 640px) {
+    .stMainBlockContainer { padding-left: 1rem; padding-right: 1rem; }
+    h1 { font-size: 1.6rem !important; }
+}
 </style>"""

@@ -141,7 +141,9 @@ def test_a_pause_while_returns_are_measured_leaves_them_for_later(
     assert run.distilled().card == card
 
 
-def test_a_pause_before_the_first_step_can_go_on(queue: JobQueue, teacher: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_pause_before_the_first_step_can_go_on(
+    queue: JobQueue, teacher: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     release = threading.Event()
 
     def slow(*arguments: object) -> float:
