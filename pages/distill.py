@@ -86,9 +86,8 @@ def watch(group: str, runs: list[Run], live_when_drawn: bool) -> None:
             live.links(group)
         if progress.state != "finished":
             live.numbers(progress, views)
-        live.curves(group, views, progress, references)
-        live.states(group, views)
-        if live_when_drawn and not active:
+        live.pictures(group, views, progress, references)
+        if live_when_drawn and not active and live.ready(group, views):
             st.rerun()
 
 
@@ -134,7 +133,8 @@ def page() -> None:
     active = going_on(group, views)
     if not active:
         st.session_state.pop("ending", None)
-    st.fragment(watch, run_every=1.0 if active else None)(group, runs, active)
+    moving = active or (bool(views) and not live.ready(group, views))
+    st.fragment(watch, run_every=1.0 if moving else None)(group, runs, moving)
     if views:
         st.space("small")
         below(runs, views)

@@ -46,9 +46,8 @@ def picture() -> None:
     said = ", ".join(f"{style(key).label} {score:.0f}" for key, score in clip.scores)
     alt = f"Robots side by side from the same start; normalised returns: {said}"
     st.video(str(clip.path), loop=True, autoplay=True, muted=True, alt=alt)
-    tags = " &ensp; ".join(f"{tag(key)}&nbsp;{score:.0f}" for key, score in clip.scores)
-    st.markdown(tags, unsafe_allow_html=True)
-    st.caption("Normalised returns of these episodes: one student each of random selection and the objectives.")
+    tags = " &nbsp; ".join(f"{tag(key)}&nbsp;{score:.0f}" for key, score in clip.scores)
+    st.caption(f"Returns: {tags}", unsafe_allow_html=True, help="Normalised; of the whole episodes in the clip.")
 
 
 def ways_on() -> None:
@@ -63,7 +62,7 @@ def bars(shown: headline.Headline) -> None:
     """Returns of all methods and the sentence they make."""
     st.echarts_chart(
         charts.return_bars(shown.rows),
-        height=200,
+        height=190,
         key="showcase bars",
         alt="Normalised returns: " + ", ".join(f"{style(key).label} {e.mean:.1f}" for key, e in shown.rows),
     )

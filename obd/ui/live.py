@@ -17,7 +17,7 @@ from obd.ui.monitor import GroupProgress, RunView, estimate
 from obd.ui.sentences import duration, progress_sentence, result_sentence
 from obd.ui.theme import style, tag
 
-CURVE_HEIGHT, MAP_HEIGHT = 260, 330
+HEIGHT = 280
 REFERENCE_KEYS = ("random_selection", "teacher")
 
 
@@ -53,7 +53,7 @@ def headline(group: str, views: Sequence[RunView], progress: GroupProgress, teac
             "interrupted": "The app was closed while this ran; Resume goes on from the last snapshot.",
         }[progress.state]
         return " ".join([label, *messages])
-    if messages and progress.state != "queued":
+    if messages and progress.state != "queued" and progress.step == 0:
         return " ".join(messages)
     queue = state.job_queue()
     waiting = queue.waiting()
@@ -94,53 +94,69 @@ def links(group: str) -> None:
         )
 
 
-def curves(group: str, views: Sequence[RunView], progress: GroupProgress, references: Mapping[str, float]) -> None:
-    """Losses and returns over the outer steps."""
-    left, right = st.columns([3, 2], gap="medium")
+def pictures(group: str, views: Sequence[RunView], progress: GroupProgress, references: Mapping[str, float]) -> None:
+    """Losses beside the live map, returns beside the live poses."""
+    for column, draw in zip(st.columns(2, gap="medium"), (_losses, _map), strict=True):
+        with column:
+            draw(group, views, progress)
+    left, right = st.columns(2, gap="medium")
     with left:
-        st.echarts_chart(
-            charts.loss_chart([view.curve() for view in views], progress.outer_steps),
-            key=f"loss {group}",
-            height=CURVE_HEIGHT,
-            alt=loss_alt(views),
-        )
-        st.caption("Loss of each objective; thin: every step, thick: smoothed. Compare falls, not heights.")
+        _returns(group, views, progress, references)
     with right:
-        points = {view.objective: view.estimates() for view in views}
-        st.echarts_chart(
-            charts.return_chart(points, progress.outer_steps, references),
-            key=f"returns {group}",
-            height=CURVE_HEIGHT,
-            alt=return_alt(points, references),
-        )
-        st.caption(returns_caption(points))
+        _poses(group, views)
 
 
-def states(group: str, views: Sequence[RunView]) -> None:
-    """The live map and the live poses of the synthetic states; their places are kept while they are not ready."""
+def _losses(group: str, views: Sequence[RunView], progress: GroupProgress) -> None:
+    st.echarts_chart(
+        charts.loss_chart([view.curve() for view in views], progress.outer_steps),
+        key=f"loss {group}",
+        height=HEIGHT,
+        alt=loss_alt(views),
+    )
+    st.caption("Loss of each objective; thin: every step, thick: smoothed. Compare falls, not heights.")
+
+
+def _map(group: str, views: Sequence[RunView], _progress: GroupProgress) -> None:
     plane = livemap.plane(views[0].dataset)
     moving = livemap.positions(views, plane) if plane is not None else []
-    left, right = st.columns([3, 2], gap="medium")
-    with left:
-        sentence = livemap.map_sentence(moving, map_waiting(views[0].dataset, plane is not None))
-        st.echarts_chart(livemap.live_map(plane, moving), key=f"live map {group}", height=MAP_HEIGHT, alt=sentence)
-        st.caption(sentence)
-    with right, st.container(height=MAP_HEIGHT, border=False):
-        strip = posestrip.newest(group, views)
-        for key, picture in strip.rows if strip is not None else []:
+    sentence = livemap.map_sentence(moving, _map_waiting(views[0].dataset, plane is not None))
+    st.echarts_chart(livemap.live_map(plane, moving), key=f"live map {group}", height=HEIGHT, alt=f"Map: {sentence}")
+    st.caption(sentence)
+
+
+def _returns(group: str, views: Sequence[RunView], progress: GroupProgress, references: Mapping[str, float]) -> None:
+    points = {view.objective: view.estimates() for view in views}
+    st.echarts_chart(
+        charts.return_chart(points, progress.outer_steps, references),
+        key=f"returns {group}",
+        height=HEIGHT,
+        alt=return_alt(points, references),
+    )
+    st.caption(returns_caption(points))
+
+
+def _poses(group: str, views: Sequence[RunView]) -> None:
+    """Rows of poses; their place is kept while they are not drawn."""
+    rows = posestrip.newest(group, views)
+    with st.container(height=HEIGHT, border=False, vertical_alignment="center"):
+        if rows is None:
+            st.caption("A few of the synthetic states are drawn here as poses of the robot, where it can be drawn.")
+            return
+        for key, picture in rows:
             first = key == "start"
             name = "real states they began as" if first else f"{style(key).label} states now"
-            label, poses = st.columns([1, 4], vertical_alignment="center", gap="small")
+            label, poses = st.columns([1, 5], vertical_alignment="center", gap="small")
             label.markdown("Start" if first else tag(key), unsafe_allow_html=True)
             poses.image(picture, width="stretch", output_format="PNG", alt=f"Poses of the robot: {name}")
-    if strip is not None:
-        right.caption(
-            f"The first {posestrip.POSES} pairs of each set, not picked: the real states they began as, and what each "
-            "objective has made of them."
-        )
+    st.caption(f"The first {posestrip.POSES} pairs, not picked: the real states they began as and what became of them.")
 
 
-def map_waiting(dataset_id: str, ready: bool) -> str:
+def ready(group: str, views: Sequence[RunView]) -> bool:
+    """Whether nothing is being drawn in the background any more."""
+    return livemap.settled(views[0].dataset) and posestrip.settled(group, views)
+
+
+def _map_waiting(dataset_id: str, ready: bool) -> str:
     """Why the map is empty."""
     info = state.dataset_info(dataset_id)
     if ready:

@@ -27,7 +27,7 @@ from obd.ui.tasks import Task, TaskRegistry
 from obd.ui.theme import NEUTRAL, style
 
 ORIGINAL, PER_OBJECTIVE = 800, 300  # points on the map: about 2,000 with three objectives and their trails
-MARGIN = 0.3  # of the data's extent on each side: distilled states leave it, and the axes must not move
+MARGIN = 0.2  # of the data's extent on each side: distilled states leave it, and the axes must not move
 GLIDE = 900  # milliseconds in which a state moves from one snapshot to the next
 
 Array = NDArray[np.floating[Any]]
@@ -86,6 +86,14 @@ def plane(dataset_id: str) -> Plane | None:
         return None  # not collected yet; whoever only looks on does not start that
     task = order_plane(dataset_id, shelf, state.tasks())
     return task.result if task.state == "done" else None
+
+
+def settled(dataset_id: str) -> bool:
+    """Whether there is no plane to wait for: it is there, or it cannot be made now."""
+    if plane(dataset_id) is not None:
+        return True
+    task = state.tasks().get(("plane", dataset_id))
+    return task is None or task.state != "running"
 
 
 def order_plane(dataset_id: str, shelf: state.DatasetShelf, tasks: TaskRegistry) -> Task:

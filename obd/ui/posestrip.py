@@ -26,21 +26,17 @@ WIDTH, HEIGHT, GAP = 176, 104, 6
 EVERY = 3.0  # seconds between two strips at least
 
 
-@dataclass(frozen=True)
-class Strip:
-    """``rows``: (key of the objective, or "start" for the real states; picture ``[height, width, 3]`` uint8)."""
-
-    steps: tuple[int, ...]
-    rows: list[tuple[str, NDArray[np.uint8]]]
+Rows = list[tuple[str, NDArray[np.uint8]]]  # (objective, or "start" for the real states; picture [h, w, 3])
 
 
 @dataclass
 class Board:
     """The newest strip of a group and the task that draws the next one; shared by tabs."""
 
-    strip: Strip | None = None
+    rows: Rows | None = None
+    steps: tuple[int, ...] = ()  # the snapshots of the strip that was ordered last
     task: Task | None = None
-    asked: float = 0.0
+    asked: float = -EVERY
 
 
 @st.cache_resource(max_entries=8, show_spinner=False)
@@ -48,27 +44,43 @@ def board(_group: str) -> Board:
     return Board()
 
 
-def newest(group: str, views: Sequence[RunView]) -> Strip | None:
+def newest(group: str, views: Sequence[RunView]) -> Rows | None:
     """The newest strip of a group, at once; a newer one is ordered when there are newer snapshots.
 
     None before the first one, and for a robot whose poses cannot be drawn.
     """
-    info = state.dataset_info(views[0].dataset)
+    shown, ready, env_id = board(group), _ready(views), _env_id(views)
+    if shown.task is not None and shown.task.state != "running":  # one that failed is not tried again
+        shown.rows, shown.task = shown.task.result or shown.rows, None
+    due = env_id is not None and bool(ready) and _steps(ready) != shown.steps
+    if due and shown.task is None and time.monotonic() - shown.asked > EVERY:
+        shown.steps, shown.asked = _steps(ready), time.monotonic()
+        shown.task = Task(lambda _task: draw(str(env_id), ready), "poses")
+    return shown.rows
+
+
+def settled(group: str, views: Sequence[RunView]) -> bool:
+    """Whether there is no strip to wait for."""
     shown = board(group)
-    if info is None or not supports_pose(info.env_id):
-        return None
-    if shown.task is not None and shown.task.state == "done":
-        shown.strip, shown.task = shown.task.result, None
-    ready = [(view.objective, str(view.run.path), steps) for view in views if (steps := view.run.snapshot_steps())]
-    newest_steps = tuple(steps[-1] for _, _, steps in ready)
-    due = shown.strip is None or shown.strip.steps != newest_steps
-    if ready and due and shown.task is None and time.monotonic() - shown.asked > EVERY:
-        env_id, shown.asked = info.env_id, time.monotonic()
-        shown.task = Task(lambda _task: draw(env_id, ready), "poses")
-    return shown.strip
+    return shown.task is None and (_env_id(views) is None or _steps(_ready(views)) in ((), shown.steps))
 
 
-def draw(env_id: str, ready: Sequence[tuple[str, str, list[int]]]) -> Strip:
+def _ready(views: Sequence[RunView]) -> list[tuple[str, str, list[int]]]:
+    """(objective, run directory, snapshot steps) of the runs that have snapshots."""
+    return [(view.objective, str(view.run.path), steps) for view in views if (steps := view.run.snapshot_steps())]
+
+
+def _steps(ready: Sequence[tuple[str, str, list[int]]]) -> tuple[int, ...]:
+    return tuple(steps[-1] for _, _, steps in ready)
+
+
+def _env_id(views: Sequence[RunView]) -> str | None:
+    """The robot, if its poses can be drawn."""
+    info = state.dataset_info(views[0].dataset)
+    return info.env_id if info is not None and supports_pose(info.env_id) else None
+
+
+def draw(env_id: str, ready: Sequence[tuple[str, str, list[int]]]) -> Rows:
     """Strips of (objective, run directory, snapshot steps); the real states too when all began at the same ones."""
     from obd.render.poses import poses_strip  # MuJoCo, not before it is needed
 
@@ -79,8 +91,7 @@ def draw(env_id: str, ready: Sequence[tuple[str, str, list[int]]]) -> Strip:
     rows += [
         (key, observations(path, steps[-1])[:POSES], style(key).colour) for key, path, steps in ready if steps[-1] > 0
     ]
-    pictures = [
+    return [
         (key, poses_strip(env_id, states, WIDTH, HEIGHT, accents=colour, gap=GAP, schematic=True))
         for key, states, colour in rows
     ]
-    return Strip(tuple(steps[-1] for _, _, steps in ready), pictures)

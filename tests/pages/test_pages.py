@@ -9,8 +9,10 @@ from typing import Any
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from obd.runs.store import Run, list_groups
+from obd.runs.showcase import showcase_dir
+from obd.runs.store import Run, create_run, list_groups
 from obd.ui import state
+from tests.helpers import tiny_config
 from tests.pages.conftest import Open
 
 PAGES = ("home", "distill", "states", "rollouts", "compare")
@@ -77,7 +79,7 @@ def test_home_shows_numbers_from_the_showcase(
 def test_distil_shows_losses_returns_and_the_result(group: list[Run], open_page: Open) -> None:
     at = open_page("distill")
     assert "**20.0 ± 1.0**" in words(at)
-    losses, returns = spec(at, 0), spec(at, 1)
+    losses, returns = spec(at, 0), spec(at, 2)
     assert losses["xAxis"]["max"] == group[0].status()["outer_steps"]
     assert len(losses["series"][1]["data"]) == losses["xAxis"]["max"]
     assert [series["name"] for series in returns["series"] if "name" in series] == ["DBC", "PBC"]
@@ -145,6 +147,81 @@ def test_a_second_start_is_queued_and_says_so(teacher: Path, open_page: Open) ->
     second = at.query_params["group"]
     assert list_groups()[second][0].status()["state"] == "stopped"
     assert "Stopped" in words(at)
+
+
+def test_distil_pause_then_continue(teacher: Path, open_page: Open) -> None:
+    at = open_page("distill")
+    fill_in_form(at, steps=100_000)
+    at.button(key="start").click().run()
+    (runs,) = list_groups().values()
+    wait_until(at, lambda _: runs[0].status()["state"] == "running")
+    at.run().button(key="pause").click().run()
+    wait_until(at, lambda at: "resume" in [b.key for b in at.button])
+    assert runs[0].status()["state"] == "paused" and state.job_queue().active() is None
+    assert "Paused" in words(at)
+    assert at.button(key="resume").label == "Continue"
+    at.button(key="resume").click().run()
+    wait_until(at, lambda _: runs[0].status()["state"] == "running")
+    at.run().button(key="stop").click().run()
+    wait_until(at, lambda _: runs[0].status()["state"] == "stopped")
+
+
+def test_distil_maps_the_states_of_every_objective(group: list[Run], open_page: Open) -> None:
+    at = open_page("distill")
+    wait_until(at, lambda at: "standard deviations per dimension" in words(at))
+    (live,) = (spec(at, n) for n in range(3) if any(s["type"] == "lines" for s in spec(at, n)["series"]))
+    moved = {s["name"]: s["data"] for s in live["series"] if s["type"] == "scatter"}
+    assert list(moved) == ["original states", "DBC", "PBC"]
+    assert len(moved["DBC"]) == len(moved["PBC"]) == group[0].config.size
+    assert moved["DBC"] != moved["PBC"]
+    trails = {s["name"]: [line["coords"] for line in s["data"]] for s in live["series"] if s["type"] == "lines"}
+    assert [end for _, end in trails["PBC"]] == moved["PBC"]
+    assert [begin for begin, _ in trails["PBC"]] == [begin for begin, _ in trails["DBC"]]  # the same real states
+
+
+def test_use_these_settings_fills_in_the_form(teacher: Path, open_page: Open) -> None:
+    config = tiny_config(teacher, objective="pbc", steps=6, seed=11, outer_step_size=0.3, learn_step_sizes=False)
+    run = create_run(config)
+    run.write_status(state="stopped")
+    at = open_page("distill", group=run.group)
+    at.button(key="duplicate").click().run()
+    assert not at.exception and not at.error
+    at.button(key="start").click().run()
+    started = next(runs for name, runs in list_groups().items() if name != run.group)
+    assert [one.config for one in started] == [config]
+
+
+def test_the_command_line_has_the_recorded_steps(group: list[Run], open_page: Open) -> None:
+    at = open_page("distill")
+    commands = [code.value for code in at.code]
+    assert len(commands) == 2
+    assert all(f"--steps {group[0].status()['outer_steps']} " in command for command in commands)
+    assert [("--objective dbc" in c, "--objective pbc" in c) for c in commands] == [(True, False), (False, True)]
+
+
+def test_a_waiting_run_can_be_seen_and_taken_out_of_the_queue(teacher: Path, open_page: Open) -> None:
+    at = open_page("distill")
+    fill_in_form(at, steps=100_000)
+    at.button(key="start").click().run()
+    wait_until(at, lambda _: state.job_queue().active() is not None)
+    first = at.query_params["group"]
+    at.button(key="start").click().run()
+    second = at.query_params["group"]
+    assert "Queue" in words(at)
+    at.button(key=f"show {first}").click().run()
+    assert at.query_params["group"] == first
+    at.button(key=f"unqueue {second}").click().run()
+    assert state.job_queue().waiting() == []
+    assert list_groups()[second][0].status()["state"] == "stopped"
+    assert list_groups()[first][0].status()["state"] == "running"
+
+
+def test_home_says_what_the_clip_shows_and_leads_on(open_page: Open) -> None:
+    at = open_page()
+    shots = json.loads((showcase_dir() / "rollouts.json").read_text())["shots"]
+    shown = next(caption.value for caption in at.caption if caption.value.startswith("Returns"))
+    assert all(f"{shot['score']:.0f}" in shown for shot in shots)
+    assert {"Race the objectives", "Map the states"} <= {link.proto.label for link in at.get("page_link")}
 
 
 def test_a_run_deleted_while_it_is_shown(group: list[Run], open_page: Open) -> None:
