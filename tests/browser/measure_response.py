@@ -156,23 +156,38 @@ def visit(page: Page, clicks: Clicks, name: str, effect: str) -> None:
     clicks(f"open {name}", page.get_by_test_id("stTopNav").get_by_role("link", name=name), effect)
 
 
-def option(page: Page, label: str, number: int) -> Locator:
-    """An option of a select box, after its list has been opened."""
-    page.get_by_test_id("stSidebar").get_by_label(label).first.click()
-    return page.get_by_role("option").nth(number)
+def choose(page: Page, clicks: Clicks, name: str, label: str, number: int, effect: str) -> None:
+    """Open a select box and click one of its options."""
+    try:
+        page.get_by_test_id("stSidebar").get_by_role("combobox", name=label).first.click(timeout=PATIENCE)
+        target = page.get_by_role("option").nth(number)
+        target.wait_for(timeout=PATIENCE)
+    except Exception as error:
+        print(f"  {name}: not measured ({str(error).splitlines()[0]})")
+        return
+    clicks(name, target, effect)
 
 
 def start_distillation(page: Page, address: str) -> None:
     page.goto(f"{address}/distill")
     seconds = page.get_by_label("Seconds", exact=True)
     seconds.wait_for(timeout=PATIENCE)
-    seconds.fill("900")
+    page.wait_for_timeout(6000)  # as somebody who reads the page first
+    seconds.fill("1800")
     seconds.press("Enter")
     page.wait_for_timeout(1000)
     begin = time.perf_counter()
     page.get_by_role("button", name="Start", exact=True).click()
     page.wait_for_url("**group=2*", timeout=PATIENCE)
-    page.locator("[aria-label^='Loss over outer steps: DBC from']").wait_for(timeout=2 * PATIENCE)
+    page.wait_for_function(
+        """document.querySelector('[aria-label="Loss over outer steps: no step is done yet"]') !== null""",
+        timeout=PATIENCE,
+    )
+    page.wait_for_function(
+        """[...document.querySelectorAll('[aria-label^="Loss over outer steps"]')]
+            .some(e => e.offsetParent && / from /.test(e.ariaLabel))""",
+        timeout=4 * PATIENCE,
+    )
     print(f"first point of a loss curve: {time.perf_counter() - begin:.1f} s after Start")
 
 
@@ -180,32 +195,28 @@ def one_round(page: Page, clicks: Clicks) -> None:
     """A dozen typical clicks."""
     sidebar = page.get_by_test_id("stSidebar")
     visit(page, clicks, "Distil", aria_seen("Loss over outer steps"))
-    pill = sidebar.get_by_test_id("stButtonGroup").get_by_role("button", name="DBC").first
-    shown = "document.querySelector('[data-testid=stSidebar]').textContent"
-    for label in ("PBC", "Av-PBC", "DBC"):
-        sidebar.get_by_role("button", name=label).first.wait_for()
-    if pill.count():
-        clicks("objective off and on", pill, f"{shown}.length > 0")
-        pill.click()
-    other = option(page, "Run", -1)
-    clicks("another run", other, text_seen("normalised return of"))
+    advanced = sidebar.get_by_text("Advanced", exact=True)
+    clicks("open a form", advanced, "document.querySelector('[data-testid=stExpander] details[open]') !== null")
+    choose(page, clicks, "another run", "Run", 1, text_seen("reach a normalised return of"))
+    choose(page, clicks, "the live run again", "Run", 0, text_gone("reach a normalised return of"))
+    choose(page, clicks, "the shipped run", "Run", 1, text_seen("reach a normalised return of"))
     visit(page, clicks, "States", aria_seen("Map of"))
-    clicks(
-        "objective of the map",
-        sidebar.get_by_text("DBC", exact=False).first,
-        """document.querySelector('[data-testid=stMain]').textContent.includes("DBC state")""",
-    )
-    clicks("colour of the map", option(page, "Colour of the original states", 2), "true")
+    option = "document.querySelector('[data-testid=stMain]').textContent"
+    for label in ("DBC", "PBC"):
+        pill = (
+            sidebar.get_by_role("radio")
+            .filter(has_text=label)
+            .or_(sidebar.get_by_test_id("stButtonGroup").get_by_role("button", name=label))
+        )
+        clicks(f"map of {label}", pill, f"{option}.includes(' {label} state')")
     clicks("play", page.get_by_role("button", name="Play"), text_seen("Pause"))
     clicks("pause", page.get_by_role("button", name="Pause"), text_gone("Pause"))
-    visit(page, clicks, "Rollouts", text_seen("Training students, playing") + " || !!document.querySelector('video')")
     visit(page, clicks, "Home", text_seen("Distil for one minute"))
-    for name, effect in (("Data", None), ("Compare", None), ("Learn", None)):
-        link = page.get_by_test_id("stTopNav").get_by_role("link", name=name)
-        if link.count():
-            address = f"location.pathname.includes({name.lower()!r})"
-            painted = "document.querySelectorAll('[data-testid=stMain] [data-testid=stMarkdownContainer]').length > 0"
-            visit(page, clicks, name, effect or f"{address} && {painted} && {text_gone('Distil for one minute')}")
+    for name in ("Data", "Compare", "Learn", "Rollouts"):
+        if page.get_by_test_id("stTopNav").get_by_role("link", name=name).count():
+            painted = "document.querySelectorAll('[data-testid=stMain] [data-testid=stElementContainer]').length > 0"
+            visit(page, clicks, name, f"{painted} && {text_gone('Distil for one minute')}")
+            visit(page, clicks, "Home", text_seen("Distil for one minute"))
 
 
 def main() -> None:
