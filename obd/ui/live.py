@@ -15,7 +15,7 @@ from obd.ui.charts import Estimate
 from obd.ui.headline import source_transitions
 from obd.ui.monitor import GroupProgress, RunView, estimate
 from obd.ui.sentences import duration, progress_sentence, result_sentence
-from obd.ui.theme import style, tag
+from obd.ui.theme import style
 
 HEIGHT = 280
 REFERENCE_KEYS = ("random_selection", "teacher")
@@ -142,12 +142,7 @@ def _poses(group: str, views: Sequence[RunView]) -> None:
         if rows is None:
             st.caption("A few of the synthetic states are drawn here as poses of the robot, where it can be drawn.")
             return
-        for key, picture in rows:
-            first = key == "start"
-            name = "real states they began as" if first else f"{style(key).label} states now"
-            label, poses = st.columns([1, 5], vertical_alignment="center", gap="small")
-            label.markdown("Start" if first else tag(key), unsafe_allow_html=True)
-            poses.image(picture, width="stretch", output_format="PNG", alt=f"Poses of the robot: {name}")
+        st.html(posestrip.as_html(rows))
     st.caption(f"The first {posestrip.POSES} pairs, not picked: the real states they began as and what became of them.")
 
 

@@ -33,14 +33,14 @@ GLIDE = 900  # milliseconds in which a state moves from one snapshot to the next
 Array = NDArray[np.floating[Any]]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # told apart by identity: one per dataset
 class Plane:
-    """The plane of largest variance of a dataset and ``original [M, 2]``, a sample of it, in that plane."""
+    """The plane of largest variance of a dataset and ``original``, M pairs: a sample of it in that plane."""
 
     projection: Projection
     mean: Array
     std: Array
-    original: Array
+    original: list[list[float]]
     frame: Extent
 
     def normalize(self, observations: Array) -> Array:
@@ -56,15 +56,15 @@ class Plane:
 
 @dataclass(frozen=True)
 class Moving:
-    """The states of one objective: where they began and where they are, ``[N, 2]`` each, after ``step`` outer steps.
+    """The states of one objective: where they began and where they are, N pairs each, after ``step`` outer steps.
 
     ``distance`` is the mean way of all of them, in standard deviations per dimension.
     """
 
     objective: str
     step: int
-    start: Array
-    now: Array
+    start: list[list[float]]
+    now: list[list[float]]
     distance: float
 
 
@@ -74,9 +74,8 @@ def fit_plane(dataset: OfflineDataset) -> Plane:
     normalized = dataset.normalize(chosen)
     projection = fit_pca(normalized)
     original = projection.transform(normalized)
-    return Plane(
-        projection, dataset.observation_mean, dataset.observation_std, original, extent(original, margin=MARGIN)
-    )
+    frame = extent(original, margin=MARGIN)
+    return Plane(projection, dataset.observation_mean, dataset.observation_std, _rows(original), frame)
 
 
 def plane(dataset_id: str) -> Plane | None:
@@ -111,17 +110,26 @@ def observations(path: str, step: int) -> Array:
     return Run(Path(path)).snapshot(step).observations
 
 
+@lru_cache(maxsize=64)
+def placed(plane: Plane, objective: str, path: str, first: int, last: int) -> Moving:
+    """One objective at snapshot ``last``; the same until the next one comes."""
+    before, after = observations(path, first), observations(path, last)
+    distance = movement(plane.normalize(before), plane.normalize(after))
+    start, now = (_rows(plane.place(states[:PER_OBJECTIVE])) for states in (before, after))
+    return Moving(objective, last, start, now, distance)
+
+
+def _rows(points: Array) -> list[list[float]]:
+    return pairs(points[:, 0], points[:, 1])
+
+
 def positions(views: Sequence[RunView], plane: Plane) -> list[Moving]:
     """Every objective at its newest snapshot; those without one are left out."""
-    found = []
-    for view in views:
-        steps = view.run.snapshot_steps()
-        if steps:
-            first, last = (observations(str(view.run.path), step) for step in (steps[0], steps[-1]))
-            distance = movement(plane.normalize(first), plane.normalize(last))
-            start, now = plane.place(first[:PER_OBJECTIVE]), plane.place(last[:PER_OBJECTIVE])
-            found.append(Moving(view.objective, steps[-1], start, now, distance))
-    return found
+    return [
+        placed(plane, view.objective, str(view.run.path), steps[0], steps[-1])
+        for view in views
+        if (steps := view.run.snapshot_steps())
+    ]
 
 
 def live_map(plane: Plane | None, moving: Sequence[Moving]) -> Spec:
@@ -138,7 +146,7 @@ def live_map(plane: Plane | None, moving: Sequence[Moving]) -> Spec:
         {
             "type": "scatter",
             "name": "original states",
-            "data": [] if plane is None else pairs(plane.original[:, 0], plane.original[:, 1]),
+            "data": [] if plane is None else plane.original,
             "symbolSize": 3,
             "silent": True,
             "animation": False,
@@ -149,15 +157,13 @@ def live_map(plane: Plane | None, moving: Sequence[Moving]) -> Spec:
     legend: list[Spec] = [{"name": "original states", "icon": "circle"}]
     for states in moving:
         look = style(states.objective)
-        now = pairs(states.now[:, 0], states.now[:, 1])
-        start = pairs(states.start[:, 0], states.start[:, 1])
         legend.append({"name": look.label, "icon": look.symbol})
         series.append(
             {
                 "type": "lines",
                 "name": look.label,
                 "coordinateSystem": "cartesian2d",
-                "data": [{"coords": [a, b]} for a, b in zip(start, now, strict=True)],
+                "data": [{"coords": [a, b]} for a, b in zip(states.start, states.now, strict=True)],
                 "silent": True,
                 "animation": False,
                 "lineStyle": {"color": look.colour, "width": 1, "opacity": 0.25, "curveness": 0},
@@ -168,7 +174,7 @@ def live_map(plane: Plane | None, moving: Sequence[Moving]) -> Spec:
             {
                 "type": "scatter",
                 "name": look.label,
-                "data": now,
+                "data": states.now,
                 "symbol": look.symbol,
                 "symbolSize": 7,
                 "silent": True,

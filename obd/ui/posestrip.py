@@ -6,6 +6,8 @@ and the run would feel it.  A background task draws a new strip at most every fe
 
 from __future__ import annotations
 
+import base64
+import io
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,6 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 import streamlit as st
 from numpy.typing import NDArray
+from PIL import Image
 
 from obd.insight.pose import supports_pose
 from obd.ui import state
@@ -26,7 +29,7 @@ WIDTH, HEIGHT, GAP = 176, 104, 6
 EVERY = 3.0  # seconds between two strips at least
 
 
-Rows = list[tuple[str, NDArray[np.uint8]]]  # (objective, or "start" for the real states; picture [h, w, 3])
+Rows = list[tuple[str, str]]  # (objective, or "start" for the real states; picture as a data: address)
 
 
 @dataclass
@@ -92,6 +95,24 @@ def draw(env_id: str, ready: Sequence[tuple[str, str, list[int]]]) -> Rows:
         (key, observations(path, steps[-1])[:POSES], style(key).colour) for key, path, steps in ready if steps[-1] > 0
     ]
     return [
-        (key, poses_strip(env_id, states, WIDTH, HEIGHT, accents=colour, gap=GAP, schematic=True))
+        (key, _address(poses_strip(env_id, states, WIDTH, HEIGHT, accents=colour, gap=GAP, schematic=True)))
         for key, states, colour in rows
     ]
+
+
+def _address(picture: NDArray[np.uint8]) -> str:
+    """The picture ``[height, width, 3]`` as an address: a file would be gone before a slow browser asks for it."""
+    stream = io.BytesIO()
+    Image.fromarray(picture).save(stream, "webp", quality=80)
+    return f"data:image/webp;base64,{base64.b64encode(stream.getvalue()).decode()}"
+
+
+def as_html(rows: Rows) -> str:
+    """One line per row: the sign of the objective and its poses."""
+    lines = []
+    for key, address in rows:
+        name = "real states they began as" if key == "start" else f"{style(key).label} states now"
+        label = "Start" if key == "start" else f'<span style="color:{style(key).colour}">{style(key).glyph}</span>'
+        label += "" if key == "start" else f"&nbsp;<b>{style(key).label}</b>"
+        lines.append(f'<span>{label}</span><img src="{address}" alt="Poses of the robot: {name}">')
+    return f'<div class="obd-poses">{"".join(lines)}</div>'

@@ -103,6 +103,18 @@ def visit(page: Page, name: str) -> None:
     page.get_by_test_id("stTopNav").get_by_role("link", name=name).click()
 
 
+def moves_in_place(page: Page, label: str) -> None:
+    """The chart whose description starts with ``label`` changes, and is not drawn anew for it."""
+    chart = page.locator(f"[aria-label^='{label}']")
+    chart.wait_for()
+    canvas = chart.locator("canvas").first
+    said, seen = chart.get_attribute("aria-label"), canvas.screenshot()
+    canvas.evaluate("element => { element.dataset.same = 'yes' }")
+    wait_for(lambda: chart.get_attribute("aria-label") != said, 60, f"{label}: it does not move")
+    wait_for(lambda: canvas.screenshot() != seen, 60, f"{label}: the picture does not change")
+    assert canvas.get_attribute("data-same") == "yes"
+
+
 def test_journey(address: str, page: Page) -> None:
     page.set_default_timeout(60_000)
     expect.set_options(timeout=60_000)
@@ -111,22 +123,32 @@ def test_journey(address: str, page: Page) -> None:
     expect(page.get_by_role("button", name="Distil for one minute")).to_be_visible()
     nothing_broken(page)
 
-    # Start a distillation of 20 seconds and see the curve move, in place.
+    # Start a distillation of half a minute with short students and see curve and map move, in place.
     visit(page, "Distil")
-    seconds = page.get_by_label("Seconds", exact=True)
-    seconds.fill("20")
-    seconds.press("Enter")
+    page.get_by_text("Advanced", exact=True).click()
+    for label, value in (("Inner steps", "16"), ("Seconds", "30")):
+        field = page.get_by_label(label, exact=True)
+        field.fill(value)
+        field.press("Enter")
     page.get_by_role("button", name="Start", exact=True).click()
     page.wait_for_url(re.compile(r"group=\d{8}-"))  # before that the page shows the shipped showcase
+    expect(page.get_by_text("reach a normalised return of")).to_have_count(0)
     page.get_by_role("button", name="Stop", exact=True).wait_for()
-    chart = page.locator("[aria-label^='Loss over outer steps: DBC from']")
-    chart.wait_for()
-    canvas = chart.locator("canvas").first
-    said, seen = chart.get_attribute("aria-label"), canvas.screenshot()
-    canvas.evaluate("element => { element.dataset.same = 'yes' }")
-    wait_for(lambda: chart.get_attribute("aria-label") != said, 60, "the loss curve does not move")
-    wait_for(lambda: canvas.screenshot() != seen, 60, "the picture of the loss does not change")
-    assert canvas.get_attribute("data-same") == "yes"  # updated in place, not drawn anew
+    moves_in_place(page, "Loss over outer steps: DBC from")
+    moves_in_place(page, "Map: Moved after")
+    expect(page.get_by_alt_text("Poses of the robot: DBC states now")).to_be_visible()
+
+    # Pause: the cores are free and nothing moves.  Another window sees the same; continue there.
+    page.get_by_role("button", name="Pause", exact=True).click()
+    page.get_by_role("button", name="Continue", exact=True).wait_for()
+    assert {run.status()["state"] for run in list_runs()} == {"paused"}
+    second = page.context.new_page()
+    second.goto(page.url)
+    second.get_by_role("button", name="Continue", exact=True).click()
+    second.get_by_role("button", name="Pause", exact=True).wait_for()
+    nothing_broken(second)
+    second.close()
+    page.reload()
     expect(page.get_by_text("reach a normalised return of")).to_be_visible(timeout=180_000)
     nothing_broken(page)
 
