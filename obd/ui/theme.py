@@ -117,7 +117,8 @@ CSS = """<style>
 [data-testid="stMetricLabel"] { opacity: 0.75; }
 video { border-radius: 0.4rem; }
 /* The accent colour is made for the white text on buttons; as text on a dark page it would be too dim. */
-[data-testid="stBaseButton-pillsActive"], [data-testid="stBaseButton-segmented_controlActive"] { color: inherit; }
+button[data-variant="pills"][data-selected="true"], button[data-variant="segmented_control"][data-selected="true"],
+[data-testid="stSliderThumbValue"] { color: inherit; }
 .obd-poses { display: grid; grid-template-columns: max-content 1fr; gap: 0.6rem 0.75rem; align-items: center; }
 .obd-poses img { width: 100%; border-radius: 0.3rem; display: block; }
 @media (max-width: 640px) {

@@ -9,8 +9,8 @@ from pathlib import Path
 CODE = """
 import sys
 from streamlit.testing.v1 import AppTest
-from obd.ui import warm
-warm.DELAY = 1e6
+from obd.ui import posestrip, warm
+warm.DELAY, posestrip.draw = 1e6, lambda *_: []  # what goes on in the background may import what it likes
 at = AppTest.from_file("app.py", default_timeout=60).run()
 assert not at.exception and at.button, at
 heavy = {"torch", "minari", "mujoco", "sklearn", "gymnasium", "scipy"} & set(sys.modules)
