@@ -59,7 +59,7 @@ def page() -> Iterator[Page]:
 
     def on_console(message: ConsoleMessage) -> None:
         if message.type == "error" and not EXPECTED.search(message.location.get("url", "")):
-            problems.append(f"console: {message.text}")
+            problems.append(f"console: {message.text} {message.location.get('url', '')}")
 
     def on_request(request: Request) -> None:
         if not re.match(r"(http|ws)://127\.0\.0\.1|data:|blob:", request.url):
@@ -106,11 +106,11 @@ def visit(page: Page, name: str) -> None:
 def moves_in_place(page: Page, label: str) -> None:
     """The chart whose description starts with ``label`` changes, and is not drawn anew for it."""
     chart = page.locator(f"[aria-label^='{label}']")
-    chart.wait_for()
+    chart.wait_for(timeout=240_000)  # the first point comes after the calibration, slowly on a busy machine
     canvas = chart.locator("canvas").first
     said, seen = chart.get_attribute("aria-label"), canvas.screenshot()
     canvas.evaluate("element => { element.dataset.same = 'yes' }")
-    wait_for(lambda: chart.get_attribute("aria-label") != said, 60, f"{label}: it does not move")
+    wait_for(lambda: chart.get_attribute("aria-label") != said, 120, f"{label}: it does not move")
     wait_for(lambda: canvas.screenshot() != seen, 60, f"{label}: the picture does not change")
     assert canvas.get_attribute("data-same") == "yes"
 
