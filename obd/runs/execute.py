@@ -231,6 +231,7 @@ class GroupExecution:
         return "paused" if self.pausing() else "stopped"
 
     def _guarded(self, run: Run, dataset: OfflineDataset, should_stop: ShouldStop) -> None:
+        torch.set_num_threads(1)  # the runs of a group share the cores; the targets come before the engine says so
         try:
             self._distil(run, dataset, should_stop)
         except Cancelled:
