@@ -29,7 +29,7 @@ def queue() -> Iterator[JobQueue]:
     queue.close()
 
 
-def wait(condition: Callable[[], bool], seconds: float = 40.0) -> None:
+def wait(condition: Callable[[], bool], seconds: float = 120.0) -> None:
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, "waited too long"
