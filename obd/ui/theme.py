@@ -83,12 +83,12 @@ STYLES: dict[str, Style] = {
         "imitation of every action in the data",
     ),
     # What is plotted while a teacher is trained.
-    "critic_loss": Style("critic", "#D55E00", "diamond", "◆", "solid", "squared error of the action values"),
-    "value_loss": Style("value", "#7F7F7F", "rect", "■", "dashed", "expectile error of the state values"),
-    "imitation_error": Style("distance to the data", "#56B4E9", "circle", "●", "dotted", "squared action distance"),
-    "validation_loss": Style("validation", "#D55E00", "diamond", "◆", "solid", "error on held-out episodes"),
-    "train_loss": Style("training", "#56B4E9", "circle", "●", "dotted", "error on the training batches"),
-    "dataset": Style("Dataset", "#7F7F7F", "emptyCircle", "○", "dashed", "mean return of the episodes in the data"),
+    "critic_loss": Style("critic", "#D0602A", "diamond", "◆", "solid", "squared error of the action values"),
+    "value_loss": Style("value", "#858585", "rect", "■", "dashed", "expectile error of the state values"),
+    "imitation_error": Style("distance to the data", "#96783C", "circle", "●", "dotted", "squared action distance"),
+    "validation_loss": Style("validation", "#D0602A", "diamond", "◆", "solid", "error on held-out episodes"),
+    "train_loss": Style("training", "#96783C", "circle", "●", "dotted", "error on the training batches"),
+    "dataset": Style("Dataset", "#858585", "emptyCircle", "○", "dashed", "mean return of the episodes in the data"),
 }
 
 OBJECTIVE_KEYS = ("dbc", "pbc", "av_pbc")

@@ -9,10 +9,11 @@ from typing import Any
 
 import pytest
 
-from obd.ui.theme import NEUTRAL, STYLES
+from obd.ui.theme import NEUTRAL, OBJECTIVE_KEYS, STYLES
 
 CONFIG = tomllib.loads((Path(__file__).resolve().parents[2] / ".streamlit" / "config.toml").read_text())["theme"]
 THEMES = ("light", "dark")
+METHODS = (*OBJECTIVE_KEYS, "random_selection", "teacher", "whole_bc")
 WHITE = "#FFFFFF"  # the text on primary buttons
 
 
@@ -60,5 +61,5 @@ def test_buttons_and_original_states_stand_out(theme: str) -> None:
 
 def test_one_colour_and_one_symbol_per_method() -> None:
     for attribute in ("colour", "symbol", "glyph", "label"):
-        values = [getattr(look, attribute) for look in STYLES.values()]
+        values = [getattr(STYLES[key], attribute) for key in METHODS]
         assert len(set(values)) == len(values)
