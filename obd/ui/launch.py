@@ -33,11 +33,12 @@ def fill_form(configs: Sequence[DistillConfig]) -> None:
     values = dataclasses.asdict(config)
     if state.dataset_info(config.dataset) is not None:  # else it has been deleted: keep the one chosen
         st.session_state["dataset"] = config.dataset
+    st.session_state["teacher of a run"] = (config.dataset, config.teacher)  # see obd.ui.teacher_choice
     chosen = {one.objective for one in configs}
     st.session_state["objectives"] = [key for key in OBJECTIVE_KEYS if key in chosen]
     st.session_state["preset"] = preset
     for name in options(DistillConfig):
-        scope = "main" if name in ("size", "seconds", "seed") else preset
+        scope = "main" if name in ("size", "seconds", "seed", "teacher") else preset
         value = values[name]
         if name in ("dataset", "objective", "preset") or (name == "seconds" and value is None):
             continue

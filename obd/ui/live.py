@@ -127,12 +127,12 @@ def _map(group: str, views: Sequence[RunView], _progress: GroupProgress) -> None
 def _returns(group: str, views: Sequence[RunView], progress: GroupProgress, references: Mapping[str, float]) -> None:
     points = {view.objective: view.estimates() for view in views}
     st.echarts_chart(
-        charts.return_chart(points, progress.outer_steps, references),
+        charts.return_chart(points, progress.outer_steps, references, axis_name=return_name(views)),
         key=f"returns {group}",
         height=HEIGHT,
         alt=return_alt(points, references),
     )
-    st.caption(returns_caption(points))
+    st.caption(returns_caption(points, normalised=all(view.normalised for view in views)))
 
 
 def _poses(group: str, views: Sequence[RunView]) -> None:

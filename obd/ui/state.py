@@ -105,6 +105,11 @@ class DatasetShelf:
         finally:
             lock.release()
 
+    def forget(self, dataset_id: str) -> None:
+        """A dataset was replaced."""
+        with self._lock:
+            self._shelf.pop(dataset_id, None)
+
 
 def _written(dataset_id: str) -> int:
     """When the files of a dataset were written; 0 when there are none."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import streamlit as st
 
 from obd.runs.teaching import TeacherFile, list_teachers, open_teacher_file
@@ -9,6 +11,7 @@ from obd.teachers import ALGORITHMS
 from obd.ui import state
 from obd.ui.sentences import distinct
 
+KEPT = "teacher of a run"  # (dataset, path) of a run whose settings were taken over: offered though it is not listed
 CHOICE = "setting main teacher"  # the widget's key: "" is the shipped teacher
 
 
@@ -19,6 +22,9 @@ def choose_teacher(dataset_id: str) -> str:
     labels = distinct({file.path: label(file) for file in files})
     if not files:
         labels = {"": "None yet: teach one on the Data page"}
+    kept_for, kept = st.session_state.get(KEPT, ("", ""))
+    if kept and kept_for == dataset_id and kept not in labels and Path(kept).is_file():
+        labels[kept] = Path(kept).stem
     if st.session_state.get(CHOICE, "") not in labels:  # of another dataset, or deleted
         st.session_state[CHOICE] = next(iter(labels))
     return str(

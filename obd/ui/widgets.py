@@ -14,7 +14,7 @@ import streamlit as st
 from obd.config import PRESETS, DistillConfig, Option, options
 from obd.errors import ObdError
 from obd.runs.store import Run
-from obd.ui import router, state, teacher_choice
+from obd.ui import router, state
 from obd.ui.sentences import distinct, group_label
 from obd.ui.tasks import UNEXPECTED, Task
 from obd.ui.theme import OBJECTIVE_KEYS, style, tag
@@ -182,6 +182,8 @@ def settings_form() -> tuple[list[DistillConfig] | None, bool]:
     Returns the settings of one run per chosen objective (None when they are not valid; the reason is shown) and
     whether Start was pressed.
     """
+    from obd.ui import teacher_choice  # imports torch, which Home must not wait for
+
     catalogue = {info.id: info for info in state.datasets()}
     described = options(DistillConfig)
     names = list(catalogue)
