@@ -47,7 +47,7 @@ def picture() -> None:
     alt = f"Robots side by side from the same start; normalised returns: {said}"
     st.video(str(clip.path), loop=True, autoplay=True, muted=True, alt=alt)
     tags = " &nbsp; ".join(f"{tag(key)}&nbsp;{score:.0f}" for key, score in clip.scores)
-    st.caption(f"Returns: {tags}", unsafe_allow_html=True, help="Normalised; of the whole episodes in the clip.")
+    st.markdown(f"Returns: {tags}", unsafe_allow_html=True, help="Normalised; of the whole episodes in the clip.")
 
 
 def ways_on() -> None:

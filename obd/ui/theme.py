@@ -115,10 +115,10 @@ CSS = """<style>
 .stMainBlockContainer { padding-left: 2.5rem; padding-right: 2.5rem; max-width: 78rem; }
 [data-testid="stSidebarHeader"] { height: 3rem; margin-bottom: 0; }
 [data-testid="stMetricLabel"] { opacity: 0.75; }
-video { border-radius: 0.4rem; }
+video { border-radius: 0.4rem; aspect-ratio: auto 16 / 9; }
 /* The accent colour is made for the white text on buttons; as text on a dark page it would be too dim. */
 button[data-variant="pills"][data-selected="true"], button[data-variant="segmented_control"][data-selected="true"],
-[data-testid="stSliderThumbValue"] { color: inherit; }
+[data-testid="stSliderThumbValue"] { color: inherit !important; }
 .obd-poses { display: grid; grid-template-columns: max-content 1fr; gap: 0.6rem 0.75rem; align-items: center; }
 .obd-poses img { width: 100%; border-radius: 0.3rem; display: block; }
 @media (max-width: 640px) {

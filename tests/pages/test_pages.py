@@ -219,7 +219,7 @@ def test_a_waiting_run_can_be_seen_and_taken_out_of_the_queue(teacher: Path, ope
 def test_home_says_what_the_clip_shows_and_leads_on(open_page: Open) -> None:
     at = open_page()
     shots = json.loads((showcase_dir() / "rollouts.json").read_text())["shots"]
-    shown = next(caption.value for caption in at.caption if caption.value.startswith("Returns"))
+    shown = next(line.value for line in at.markdown if line.value.startswith("Returns"))
     assert all(f"{shot['score']:.0f}" in shown for shot in shots)
     assert {"Race the objectives", "Map the states"} <= {link.proto.label for link in at.get("page_link")}
 
