@@ -328,12 +328,12 @@ def _q(teacher: Callable[[], Teacher], episode: Trajectory) -> NDArray[np.float3
     return values
 
 
-def downloads(video: Video) -> list[tuple[str, Callable[[], bytes], str]]:
-    """Name, content and type of the files to take away; GIF and CSV are made when they are asked for."""
+def downloads(video: Video) -> list[tuple[str, bytes | Callable[[], bytes], str]]:
+    """Name, content and type of the files to take away; the GIF takes seconds and is made when it is asked for."""
     return [
-        ("MP4", video.path.read_bytes, "video/mp4"),
+        ("MP4", video.path.read_bytes(), "video/mp4"),
         ("GIF", lambda: as_gif(video.path), "image/gif"),
-        ("CSV", lambda: player.as_csv(video.tracks, video.fps, video.env_id), "text/csv"),
+        ("CSV", player.as_csv(video.tracks, video.fps, video.env_id), "text/csv"),
     ]
 
 

@@ -17,8 +17,8 @@ def time_of(video: Locator) -> float:
 
 
 def test_the_player(address: str, page: Page) -> None:
-    page.set_default_timeout(240_000)
-    expect.set_options(timeout=240_000)
+    page.set_default_timeout(120_000)
+    expect.set_options(timeout=120_000)
     page.goto(f"{address}/rollouts?group=showcase")
 
     video = page.locator(".player video")
@@ -62,7 +62,7 @@ def test_the_player(address: str, page: Page) -> None:
 
     # The race has a video of its own.
     source = video.evaluate("v => v.currentSrc")
-    page.get_by_role("button", name="Race", exact=True).click()
+    page.get_by_test_id("stButtonGroup").get_by_text("Race", exact=True).click()
     wait_for(lambda: video.evaluate("v => v.currentSrc") != source, 60, "the race does not appear")
     expect(page.get_by_text("is ahead in the end")).to_be_visible()
     with page.expect_download() as download:

@@ -66,7 +66,7 @@ def test_films_the_newest_snapshots_with_the_environments_own_pictures(crew: Cre
     names = {path.name for path in wanted.path.parent.iterdir()}
     assert names == {wanted.path.name, wanted.path.with_suffix(".json").name}
     assert [name for name, *_ in videos.downloads(video)] == ["MP4", "GIF", "CSV"]
-    assert b"Random selection" in videos.downloads(video)[2][1]()
+    assert b"Random selection" in videos.downloads(video)[2][1]
 
 
 def test_what_does_not_travel_cannot_race(crew: Crew) -> None:
