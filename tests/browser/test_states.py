@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from playwright.sync_api import Page, expect
 
+from obd.runs.showcase import showcase_dir
+from obd.runs.store import Run
 from tests.browser.test_journey import address, nothing_broken, page, pytestmark, wait_for
 
 __all__ = ["address", "page", "pytestmark"]  # fixtures and marks that pytest looks for here
@@ -32,7 +34,8 @@ def test_play_moves_the_points_and_a_selection_shows_a_pose(address: str, page: 
     page.get_by_role("button", name="Play").click()
     wait_for(lambda: canvas.get_attribute("data-time") not in ("0.00", None), 30, "the map does not play")
     wait_for(lambda: canvas.screenshot() != begun, 30, "the points do not move")
-    expect(page.get_by_text("At outer step 261;")).to_be_visible()  # it ends at the newest snapshot
+    newest = Run(showcase_dir() / "pbc").status()["step"]
+    expect(page.get_by_text(f"At outer step {newest};")).to_be_visible()  # it ends at the newest snapshot
     expect(page.get_by_role("button", name="Play")).to_be_visible()
     assert canvas.get_attribute("data-same") == "yes"
 
