@@ -50,7 +50,7 @@ def test_a_group_of_objectives_runs_to_scores(queue: JobQueue, teacher: Path) ->
         scores = run.evaluation()
         assert scores["students"]["students"] == 10 and scores["ensemble"]["students"] == 1
         assert run.distilled().card["objective"] == run.config.objective
-    assert queue.active() is None
+    wait(lambda: queue.active() is None)  # a moment after the last status
 
 
 def test_live_returns_are_measured_while_the_run_goes_on(teacher: Path) -> None:
