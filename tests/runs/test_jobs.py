@@ -54,7 +54,7 @@ def test_a_group_of_objectives_runs_to_scores(queue: JobQueue, teacher: Path) ->
 
 
 def test_live_returns_are_measured_while_the_run_goes_on(teacher: Path) -> None:
-    run = create_run(tiny_config(teacher))
+    run = create_run(tiny_config(teacher, steps=1500))  # long enough for a look at its snapshots
     GroupExecution([run], final=False)()
     evaluated = [row for row in run.metrics()[0] if row["kind"] == "evaluated"]
     assert evaluated and all(np.isfinite(row["score"]["normalized_return_mean"]) for row in evaluated)
