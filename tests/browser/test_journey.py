@@ -39,8 +39,10 @@ def address(storage: Path, tmp_path: Path) -> Iterator[str]:
         port = probe.getsockname()[1]
     log = tmp_path / "server.log"
     command = [sys.executable, "-m", "streamlit", "run", "app.py", "--server.port", str(port)]
+    # Compiling every module anew at each of its imports would make the first pages take a minute.
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     with log.open("wb") as stream:
-        server = subprocess.Popen(command, cwd=ROOT, env=os.environ.copy(), stdout=stream, stderr=stream)
+        server = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=stream, stderr=stream)
     try:
         wait_for(lambda: answers(f"http://127.0.0.1:{port}/_stcore/health"), 60, "the server does not answer")
         yield f"http://127.0.0.1:{port}"
