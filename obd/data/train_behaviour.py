@@ -2,10 +2,11 @@
 
 The built-in datasets follow D4RL's recipe (Fu et al., arXiv 2004.07219): they are what a soft actor-critic
 agent (Haarnoja et al., arXiv 1801.01290) produced while it learned.  This command trains such an agent once
-with stable-baselines3, keeps its actor every ``--every`` environment steps and stops at a "medium" level.
-The result is one safetensors file in ``assets/behaviour/``; users never need to run this.
+with stable-baselines3 or, twice as fast on a CPU, its JAX version sbx; it keeps the actor every ``--every``
+environment steps and stops at a "medium" level.  The result is one safetensors file in ``assets/behaviour/``; users
+never need to run this.
 
-    pip install stable-baselines3
+    pip install stable-baselines3            # or, for --library sbx: sbx-rl
     python -m obd.data.train_behaviour --env HalfCheetah-v5 --seed 1 --stop-at 48 \
         --out assets/behaviour/halfcheetah.safetensors
 
@@ -19,6 +20,7 @@ A long training can be cut afterwards, into what the agent was on its way to med
 from __future__ import annotations
 
 import argparse
+import importlib
 import json
 import os
 import sys
@@ -37,7 +39,16 @@ from obd.data.reference import REFERENCE_RETURNS
 
 
 def actor_tensors(policy: Any) -> dict[str, torch.Tensor]:
-    """The linear layers of a stable-baselines3 SAC actor, in order; the last one holds (mean, log_std)."""
+    """The linear layers of a SAC actor of stable-baselines3 or sbx, in order; the last one holds (mean, log_std)."""
+    if hasattr(policy, "actor_state"):  # flax: kernels are (in, out), the last two layers are mean and log_std
+        dense = policy.actor_state.params["params"]
+        arrays = [(np.array(dense[name]["kernel"]).T, np.array(dense[name]["bias"])) for name in sorted(dense)]
+        head = tuple(np.concatenate(parts) for parts in zip(*arrays[-2:], strict=True))
+        return {
+            f"actor.{index}.{name}": torch.from_numpy(np.ascontiguousarray(array)).half()
+            for index, layer in enumerate([*arrays[:-2], head])
+            for name, array in zip(("weight", "bias"), layer, strict=True)
+        }
     hidden = [module for module in policy.actor.latent_pi if isinstance(module, torch.nn.Linear)]
     mu, log_std = policy.actor.mu, policy.actor.log_std
     layers: list[tuple[torch.Tensor, torch.Tensor]] = [(m.weight, m.bias) for m in hidden]
@@ -107,6 +118,7 @@ def cut(source: Path, first: int, last: int, keep: int, target: Path) -> int:
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m obd.data.train_behaviour", description=__doc__)
     parser.add_argument("--env", default="HalfCheetah-v5", choices=sorted(REFERENCE_RETURNS))
+    parser.add_argument("--library", default="stable_baselines3", choices=("stable_baselines3", "sbx"))
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--steps", type=int, default=400_000, help="stop here at the latest")
     parser.add_argument("--stop-at", type=float, default=48.0, help="normalised return (0-100) that ends training")
@@ -124,10 +136,12 @@ def main(argv: list[str] | None = None) -> int:
         print(f"{arguments.out}: {kept} snapshots")
         return 0
     try:
-        from stable_baselines3 import SAC
         from stable_baselines3.common.callbacks import BaseCallback
+
+        SAC = importlib.import_module(arguments.library).SAC
     except ImportError:
-        print("stable-baselines3 is needed: pip install stable-baselines3", file=sys.stderr)
+        package = "sbx-rl" if arguments.library == "sbx" else "stable-baselines3"
+        print(f"{package} is needed: pip install {package}", file=sys.stderr)
         return 2
 
     torch.set_num_threads(1)
@@ -139,7 +153,7 @@ def main(argv: list[str] | None = None) -> int:
         "algorithm": "sac",
         "actor_head": "tanh_gaussian",
         "command": "python -m obd.data.train_behaviour "
-        f"--env {arguments.env} --seed {arguments.seed} --stop-at {arguments.stop_at:g} "
+        f"--library {arguments.library} --env {arguments.env} --seed {arguments.seed} --stop-at {arguments.stop_at:g} "
         f"--batch-size {arguments.batch_size} --learning-rate {arguments.learning_rate:g} "
         f"--every {arguments.every} --keep {arguments.keep}",
     }
@@ -172,7 +186,7 @@ def main(argv: list[str] | None = None) -> int:
         batch_size=arguments.batch_size,
         learning_rate=arguments.learning_rate,
         learning_starts=5_000,
-        device="cpu",
+        device="auto" if arguments.library == "sbx" else "cpu",
     )
     model.learn(arguments.steps, callback=Snapshots())
     return 0

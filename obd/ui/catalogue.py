@@ -5,7 +5,7 @@ from __future__ import annotations
 import streamlit as st
 
 from obd.data.catalog import DatasetInfo
-from obd.ui import cardtext, datasets, state
+from obd.ui import cardtext, datasets, state, widgets
 
 FROM = {
     "Everywhere": "",
@@ -45,7 +45,7 @@ def choose() -> DatasetInfo | None:
                 captions=[cardtext.plain(cardtext.state_words(info)) for info in listed.values()],
                 index=None,
                 key="data choice",
-                on_change=_chosen,
+                on_change=widgets.by_hand(_chosen),
             )
         elif words:
             st.caption("Nothing found; search for less.")

@@ -48,7 +48,7 @@ def choose_step() -> story.Step:
             key="step choice",
             required=True,
             label_visibility="collapsed",
-            on_change=lambda: go(st.session_state["step choice"]),
+            on_change=widgets.by_hand(lambda: go(st.session_state["step choice"])),
         )
         place = story.KEYS.index(str(chosen))
         with st.container(horizontal=True, width="content"):

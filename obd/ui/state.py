@@ -55,7 +55,9 @@ def job_queue() -> JobQueue:
 @st.cache_resource(on_release=_close_tasks, show_spinner=False)
 def tasks() -> TaskRegistry:
     """Background computations of the pages."""
-    return TaskRegistry()
+    registry = TaskRegistry()
+    atexit.register(registry.close, patience=5.0)  # a thread inside native code can keep the interpreter from ending
+    return registry
 
 
 @st.cache_resource(max_entries=48, show_spinner=False)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -100,8 +101,13 @@ class TaskRegistry:
         with self._lock:
             self._tasks.pop(key, None)
 
-    def close(self) -> None:
+    def close(self, patience: float = 0.0) -> None:
+        """Cancel everything; wait up to ``patience`` seconds for it to end."""
         with self._lock:
-            for task in self._tasks.values():
-                task.cancel()
+            ending = list(self._tasks.values())
             self._tasks.clear()
+        for task in ending:
+            task.cancel()
+        limit = time.monotonic() + patience
+        for task in ending:
+            task.join(max(0.0, limit - time.monotonic()))

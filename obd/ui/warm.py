@@ -6,6 +6,7 @@ and opening the data are most of what a run does before its first step.
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import logging
 import threading
@@ -29,6 +30,7 @@ def up() -> threading.Thread:
     """Start getting ready, once per process."""
     thread = threading.Thread(target=_work, args=(state.shelf(), state.tasks()), name="warm-up", daemon=True)
     thread.start()
+    atexit.register(thread.join, 20.0)  # a process that ends in the middle of importing torch would hang
     return thread
 
 

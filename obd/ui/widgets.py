@@ -5,11 +5,12 @@ from __future__ import annotations
 import dataclasses
 import logging
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import streamlit as st
+from streamlit.runtime.scriptrunner import get_script_run_ctx
 
 from obd.config import PRESETS, DistillConfig, Option, options
 from obd.errors import ObdError
@@ -62,6 +63,21 @@ def guard() -> Iterator[None]:
         show_error(UNEXPECTED)
 
 
+def by_hand(callback: Callable[..., None]) -> Callable[..., None]:
+    """``callback`` for a widget outside fragments, called only when somebody used the widget.
+
+    A fragment's timer sends the widgets' values along, and these may be a moment older than what the script has just
+    set; Streamlit takes that for a change.  Using a widget outside fragments always makes a full run.
+    """
+
+    def called(*args: Any) -> None:
+        context = get_script_run_ctx()
+        if context is None or not context.fragment_ids_this_run:
+            callback(*args)
+
+    return called
+
+
 def choose_group() -> tuple[str, list[Run]] | None:
     """The run to show: the one in the address, else the last one chosen, else the active or newest one.
 
@@ -82,7 +98,7 @@ def choose_group() -> tuple[str, list[Run]] | None:
         list(groups),
         format_func=lambda name: labels.get(name, name),
         key="run choice",
-        on_change=_group_chosen,
+        on_change=by_hand(_group_chosen),
         help="A run holds one or several objectives that were started together.",
     )
     state.select_group(current)
@@ -114,7 +130,7 @@ def choose_objective(available: Sequence[str]) -> str:
         format_func=objective_label,
         key="objective choice",
         required=True,
-        on_change=_follow,
+        on_change=by_hand(_follow),
         args=("objective",),
     )
     return _settled("objective", chosen)
@@ -132,7 +148,7 @@ def choose_view(views: dict[str, str]) -> str:
         format_func=lambda view: views[view],
         key="view choice",
         required=True,
-        on_change=_follow,
+        on_change=by_hand(_follow),
         args=("view",),
     )
     return _settled("view", chosen)
@@ -149,7 +165,7 @@ def choose_part(name: str, words: dict[str, str]) -> str:
         key=f"{name} choice",
         required=True,
         label_visibility="collapsed",
-        on_change=_follow,
+        on_change=by_hand(_follow),
         args=(name,),
     )
     return _settled(name, chosen)

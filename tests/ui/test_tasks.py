@@ -75,3 +75,15 @@ def test_registry_keeps_a_bounded_number_of_results() -> None:
     assert registry.get((KEEP + 4,)) is not None
     registry.close()
     assert registry.get((KEEP + 4,)) is None
+
+
+def test_closing_cancels_and_waits_for_the_end() -> None:
+    def work(task: Task) -> None:
+        while True:
+            task.progress(0.5)
+
+    registry = TaskRegistry()
+    task = registry.start(("endless",), work, "test")
+    registry.close(patience=5)
+    assert task.state == "cancelled"
+    assert registry.get(("endless",)) is None
