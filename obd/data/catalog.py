@@ -68,17 +68,47 @@ class DatasetInfo:
         return "builtin" if self.builtin else "local" if self.available else "remote"
 
 
-BUILTIN: dict[str, BuiltinDataset] = {
-    "obd/halfcheetah/medium-replay-v0": BuiltinDataset(
-        env_id="HalfCheetah-v5",
-        title="HalfCheetah, medium replay",
-        description=(
-            "Made like D4RL's medium-replay sets: a soft actor-critic agent on its way from random actions to a "
-            "medium level; its snapshots play equal shares with exploration noise."
-        ),
-        sources=(Source("halfcheetah.safetensors", "all"),),
-    ),
-}
+ROBOTS = {"halfcheetah": "HalfCheetah", "hopper": "Hopper", "walker2d": "Walker2d"}
+
+
+def _builtin() -> dict[str, BuiltinDataset]:
+    """The nine settings of the paper's table, by D4RL's recipe (Fu et al., arXiv 2004.07219, section 5)."""
+    rows = {}
+    for key, name in ROBOTS.items():
+        medium, expert = f"{key}.safetensors", f"{key}_expert.safetensors"
+        env_id = f"{name}-v5"
+        rows[f"obd/{key}/medium-replay-v0"] = BuiltinDataset(
+            env_id=env_id,
+            title=f"{name}, medium replay",
+            description=(
+                "Made like D4RL's medium-replay sets: a soft actor-critic agent on its way from random actions to a "
+                "medium level; its snapshots play equal shares with exploration noise."
+            ),
+            sources=(Source(medium, "all"),),
+        )
+        rows[f"obd/{key}/medium-v0"] = BuiltinDataset(
+            env_id=env_id,
+            title=f"{name}, medium",
+            description=(
+                "Made like D4RL's medium sets: one soft actor-critic policy, stopped at a medium level, plays with "
+                "exploration noise."
+            ),
+            sources=(Source(medium, "last"),),
+        )
+        rows[f"obd/{key}/medium-expert-v0"] = BuiltinDataset(
+            env_id=env_id,
+            title=f"{name}, medium expert",
+            description=(
+                "Made like D4RL's medium-expert sets: one half played by the policy of the medium set, the other by "
+                "the best one that was trained for this tool, both with exploration noise."
+            ),
+            sources=(Source(medium, "last"), Source(expert, "last")),
+            transitions=400_000,
+        )
+    return rows
+
+
+BUILTIN: dict[str, BuiltinDataset] = _builtin()
 
 _locks: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
 LOCK_POLL_SECONDS = 0.2

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from obd.__main__ import build_parser, chosen
+from obd.cli.commands import chosen
+from obd.cli.parser import build_parser
 from obd.config import DistillConfig, preset
 from obd.runs.command import command_line
 
