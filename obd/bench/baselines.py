@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -31,12 +31,25 @@ SEEDS, STUDENTS, EPISODES = 3, 10, 3
 SELECTION_RECIPES = (("recipe", 160), ("recipe", 400), ("adam", 400), ("adam", 1000))
 
 
-def run(*, quick: bool, say: Callable[[str], None], should_stop: ShouldStop) -> dict[str, Any]:
-    """Measure the baselines of the built-in dataset and store them."""
-    dataset = load_dataset(DEFAULT_DATASET)
-    seeds = 1 if quick else SEEDS
+def run(
+    *,
+    quick: bool,
+    say: Callable[[str], None],
+    should_stop: ShouldStop,
+    datasets: Sequence[str] = (DEFAULT_DATASET,),
+    seeds: int = SEEDS,
+) -> dict[str, Any]:
+    """Measure the baselines of the datasets and store each when it is done; all results by dataset id."""
+    return {name: of_dataset(name, 1 if quick else seeds, quick, say, should_stop) for name in datasets}
+
+
+def of_dataset(
+    dataset_id: str, seeds: int, quick: bool, say: Callable[[str], None], should_stop: ShouldStop
+) -> dict[str, Any]:
+    """The baselines of one dataset; stored unless ``quick``."""
+    dataset = load_dataset(dataset_id)
     result: dict[str, Any] = {
-        "command": "python -m obd bench baselines",
+        "command": f"python -m obd bench baselines --datasets {dataset.id}",
         "dataset": dataset.id,
         "dataset_hash": dataset.content_hash,
         "dataset_normalized_return_mean": float(dataset.normalized(dataset.episode_returns).mean()),

@@ -48,9 +48,9 @@ def run(*, quick: bool, say: Callable[[str], None], should_stop: ShouldStop) -> 
     return {"folder": str(target), **scores}
 
 
-def budget_steps(seconds: float) -> int:
-    """Outer steps that one run with the default settings takes on all cores in ``seconds``, from a trial of it."""
-    config = DistillConfig()
+def budget_steps(seconds: float, config: DistillConfig | None = None) -> int:
+    """Outer steps that one run (default settings) takes on all cores in ``seconds``, from a trial of it."""
+    config = config or DistillConfig()
     dataset = load_dataset(config.dataset)
     distiller = Distiller(config, dataset, load_teacher(shipped_teacher_path(dataset.id)))
     times = []

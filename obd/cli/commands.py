@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import inspect
 import threading
 import time
 from typing import Any
@@ -19,7 +20,9 @@ BENCHMARKS = {name: name for name in ("engine", "baselines", "returns", "showcas
     "teachers": "teachers",
     "teacher-scores": "teacher_scores",
     "playground": "playground",
+    "paper-table": "paper_table",
 }
+BENCH_OPTIONS = ("dataset", "datasets", "methods", "seeds", "seconds", "steps", "algorithms")  # that some take
 
 
 def datasets(arguments: argparse.Namespace, stop: Interrupt) -> Output:
@@ -300,10 +303,10 @@ def bench(arguments: argparse.Namespace, stop: Interrupt) -> Output:
     from obd.teachers import algorithm
 
     module = importlib.import_module(f"obd.bench.{BENCHMARKS[arguments.name]}")
-    given = {name: getattr(arguments, name) for name in ("dataset", "seeds", "steps", "algorithms")}
+    given = {name: getattr(arguments, name) for name in BENCH_OPTIONS}
     keywords = {name: value for name, value in given.items() if value is not None}
-    if keywords and arguments.name != "teacher-scores":
-        raise ObdError(f"The benchmark {arguments.name} takes no --{next(iter(keywords))}.")
+    if unknown := set(keywords) - set(inspect.signature(module.run).parameters):
+        raise ObdError(f"The benchmark {arguments.name} takes no --{min(unknown)}.")
     for name in keywords.get("algorithms", ()):
         algorithm(name)
     result: Output = module.run(quick=arguments.quick, say=say, should_stop=stop, **keywords)

@@ -117,9 +117,7 @@ def build_parser() -> argparse.ArgumentParser:
     sub.add_argument("--architecture", default="recipe", help="recipe, mlp2 ... mlp6, residual")
     sub.add_argument("--optimizer", default="recipe", help="recipe, sgd, sgdm, adam, adamw")
 
-    sub = command(
-        "export", commands.export, "write a distilled set or a student to a file, with its card"
-    )
+    sub = command("export", commands.export, "write a distilled set or a student to a file, with its card")
     sub.add_argument("run_dir", type=Path)
     sub.add_argument("--format", choices=commands.EXPORT_FORMATS, required=True)
     sub.add_argument("--out", type=Path, required=True, metavar="FILE")
@@ -128,18 +126,20 @@ def build_parser() -> argparse.ArgumentParser:
     sub.add_argument("file", type=Path, metavar="FILE", help=".npz or .safetensors")
     sub.add_argument("--out", type=Path, required=True, metavar="RUN_DIR")
 
-    sub = command(
-        "criticality", commands.criticality, "measure which states a run picked: critical, covering?"
-    )
+    sub = command("criticality", commands.criticality, "measure which states a run picked: critical, covering?")
     sub.add_argument("run_dir", type=Path, metavar="RUN_DIR")
     sub.add_argument("--step", type=int, default=None, help="outer step of the snapshot (default: the newest)")
 
     sub = command("bench", commands.bench, "measure and print a benchmark")
     sub.add_argument("name", choices=tuple(commands.BENCHMARKS))
     sub.add_argument("--quick", action="store_true", help="a short version for a first look")
-    scores = sub.add_argument_group("teacher-scores only")
-    scores.add_argument("--dataset", help="default: the built-in one")
-    scores.add_argument("--seeds", type=positive, help="trainings per algorithm (default: 3)")
-    scores.add_argument("--steps", type=int, help="updates per training (default: the preset's three minutes)")
-    scores.add_argument("--algorithms", nargs="+", metavar="NAME", help=f"default: {', '.join(ALGORITHMS)}")
+    some = sub.add_argument_group("taken by some benchmarks")
+    some.add_argument("--dataset", help="teacher-scores: default the built-in one")
+    some.add_argument("--datasets", nargs="+", metavar="ID", help="baselines, paper-table: default all it knows")
+    some.add_argument("--methods", nargs="+", metavar="NAME", help="paper-table: default all")
+    some.add_argument("--seeds", type=positive, help="baselines, paper-table, teacher-scores: how many (default: 3)")
+    some.add_argument("--seconds", type=float, help="paper-table: time budget of a run (default: 180)")
+    text = "teacher-scores: updates per training; paper-table: outer steps in the budget, instead of measuring them"
+    some.add_argument("--steps", type=int, help=text)
+    some.add_argument("--algorithms", nargs="+", metavar="NAME", help=f"teacher-scores: {', '.join(ALGORITHMS)}")
     return parser

@@ -1,0 +1,229 @@
+"""The paper's table (Lei et al. 2024, table 1) under a time budget per run: dataset x method x seed.
+
+Every method gets as many outer steps as fit into the budget with the whole machine to itself; the count is measured
+at the first call, or given, and written into every line, so that a busy machine changes the time of a run and not its
+result.  One finished run is one line of ``assets/benchmarks/paper_table.jsonl``; a second call continues where the
+first ended.  Random selection, whole-data BC and the teacher come from ``python -m obd bench baselines``.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from obd.bench.showcase import budget_steps
+from obd.bench.statistics import bootstrap_interval, interquartile_mean
+from obd.config import DistillConfig, preset
+from obd.data.catalog import BUILTIN, load_dataset
+from obd.data.dataset import OfflineDataset
+from obd.engine.distill import distill
+from obd.evaluation import rollout_returns
+from obd.events import ShouldStop
+from obd.paths import assets_dir
+from obd.policy import EnsemblePolicy, Policy
+from obd.runs.baselines import dataset_baselines
+from obd.runs.execute import EVALUATION_SEED, open_teacher
+from obd.runs.published import published_returns
+from obd.students import train_students
+
+Line = dict[str, Any]
+SECONDS, SEEDS, STUDENTS, EPISODES = 180.0, 3, 10, 5
+
+
+@dataclass(frozen=True)
+class Method:
+    """A row of the table: a preset with an objective."""
+
+    label: str
+    objective: str
+    preset: str = "default"
+
+    def config(self, dataset_id: str, seed: int, steps: int) -> DistillConfig:
+        return preset(self.preset, dataset=dataset_id, objective=self.objective, seed=seed, steps=steps)
+
+
+METHODS = {
+    "av_pbc": Method("Av-PBC", "av_pbc"),
+    "pbc": Method("PBC", "pbc"),
+    "dbc": Method("DBC", "dbc"),
+    "paper": Method("Av-PBC, the paper's settings", "av_pbc", "paper"),
+}
+
+
+def run(
+    *,
+    quick: bool,
+    say: Callable[[str], None],
+    should_stop: ShouldStop,
+    datasets: Sequence[str] = (),
+    methods: Sequence[str] = (),
+    seeds: int = SEEDS,
+    seconds: float = SECONDS,
+    steps: int | None = None,
+) -> dict[str, Any]:
+    """Measure what is missing, print the table of all lines with this budget; its rows are returned.
+
+    Args:
+        datasets, methods: ids and keys of METHODS; all when empty.
+        steps: outer steps of the default settings in ``seconds``, instead of measuring; the paper's settings get
+            their share by the ratio of a trial of both.
+    """
+    path = Path(tempfile.mkdtemp()) / "quick.jsonl" if quick else assets_dir() / "benchmarks" / "paper_table.jsonl"
+    path.parent.mkdir(exist_ok=True)
+    lines = read(path)
+    budget = 2.0 if quick else seconds
+    counts = step_counts(lines, budget, steps, methods or tuple(METHODS))
+    say(f"outer steps in {budget:g} s: {counts}")
+    wanted = tuple(datasets) or tuple(BUILTIN)
+    for seed in range(1 if quick else seeds):
+        for dataset_id in wanted[:1] if quick else wanted:
+            dataset = load_dataset(dataset_id)
+            for method in methods or METHODS:
+                known = any(key(line) == (dataset.content_hash, method, seed, budget) for line in lines)
+                if known or should_stop():
+                    continue
+                config = METHODS[method].config(dataset_id, seed, counts[METHODS[method].preset])
+                line = measured(config, dataset, should_stop)
+                if line is None:  # stopped: an unfinished set says nothing about the budget
+                    break
+                line |= {"method": method, "budget_seconds": budget}
+                lines.append(line)
+                with open(path, "a", encoding="utf-8") as stream:
+                    stream.write(json.dumps(line) + "\n")
+                say(f"{dataset_id} {method} seed {seed}: {np.mean(line['students']):.1f} in {line['seconds']:.0f} s")
+    table = [row for dataset_id in wanted for row in rows(dataset_id, lines, budget)]
+    for text in printed(table):
+        say(text)
+    return {"budget_seconds": budget, "rows": table}
+
+
+def read(path: Path) -> list[Line]:
+    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+
+def key(line: Line) -> tuple[str, str, int, float]:
+    return line["dataset_hash"], line["method"], line["seed"], line["budget_seconds"]
+
+
+def step_counts(lines: list[Line], budget: float, steps: int | None, methods: Sequence[str]) -> dict[str, int]:
+    """Preset -> outer steps in the budget: as in earlier lines, else as given or measured."""
+    counts = {METHODS[line["method"]].preset: int(line["outer_steps"]) for line in lines if key(line)[3] == budget}
+    for name in {METHODS[method].preset for method in methods} - set(counts):
+        counts[name] = budget_steps(budget, preset(name))
+        if steps is not None:
+            counts[name] = max(1, round(counts[name] * steps / budget_steps(budget, DistillConfig())))
+    return counts
+
+
+def measured(config: DistillConfig, dataset: OfflineDataset, should_stop: ShouldStop) -> Line | None:
+    """Distil, train ten students, play them and their ensemble; None if stopped on the way."""
+    began, losses = time.perf_counter(), []
+
+    def listen(event: Any) -> None:
+        if hasattr(event, "final_loss"):
+            losses.append(float(event.final_loss))
+
+    result = distill(config, dataset, open_teacher(config, dataset), on_event=listen, should_stop=should_stop)
+    seconds = time.perf_counter() - began
+    if should_stop():
+        return None
+    policies = train_students(result, STUDENTS, EVALUATION_SEED)
+    everyone: list[Policy] = [*policies, EnsemblePolicy(tuple(policies))]
+    returns = rollout_returns(dataset.env_id, everyone, EPISODES, EVALUATION_SEED, should_stop=should_stop)
+    scores = np.round(dataset.normalized(returns), 2).tolist()
+    return {
+        "dataset": dataset.id,
+        "dataset_hash": dataset.content_hash,
+        "objective": config.objective,
+        "seed": config.seed,
+        "outer_steps": config.steps,
+        "seconds": round(seconds, 1),
+        "final_loss": losses[-1],
+        "students": scores[:-1],
+        "ensemble": scores[-1],
+    }
+
+
+def rows(dataset_id: str, lines: list[Line], budget: float) -> list[Line]:
+    """The rows of one dataset: baselines, then what was distilled, each with the paper's figure."""
+    mine = [line for line in lines if line["dataset"] == dataset_id and line["budget_seconds"] == budget]
+    if not mine:
+        return []
+    env_id = BUILTIN[dataset_id].env_id if dataset_id in BUILTIN else ""
+    paper, baselines = published_returns(env_id, dataset_id), dataset_baselines(dataset_id, 256)
+    teacher = baselines.get("teacher", {}).get("normalized_return_mean")
+    found = []
+    for name, score in baselines.items():
+        found.append(
+            {
+                "dataset": dataset_id,
+                "method": name,
+                "mean": score["normalized_return_mean"],
+                "ci95": score["normalized_return_ci95"],
+                "std_over_students": score["normalized_return_std_over_students"],
+                "paper": paper.get(name),
+            }
+        )
+    for method in METHODS:
+        of_method = [line for line in mine if line["method"] == method]
+        if not of_method:
+            continue
+        students = [np.asarray(line["students"]) for line in of_method]
+        ensemble = float(np.mean([line["ensemble"] for line in of_method]))
+        mean = float(np.mean([returns.mean() for returns in students]))
+        found.append(
+            {
+                "dataset": dataset_id,
+                "method": method,
+                "seeds": len(of_method),
+                "outer_steps": of_method[0]["outer_steps"],
+                "mean": mean,
+                "ci95": list(bootstrap_interval(students)),
+                "interquartile_mean": interquartile_mean(np.concatenate([returns.mean(1) for returns in students])),
+                "std_over_students": float(np.mean([returns.mean(1).std(ddof=1) for returns in students])),
+                "ensemble": ensemble,
+                "share_of_teacher": mean / teacher if teacher else None,
+                "ensemble_share_of_teacher": ensemble / teacher if teacher else None,
+                "paper": paper.get("av_pbc" if method == "paper" else method),
+                "paper_ensemble": paper.get("av_pbc_ensemble") if method == "av_pbc" else None,
+            }
+        )
+    return found
+
+
+def printed(table: list[Line]) -> list[str]:
+    """The table as aligned text, and the mean share of the teacher per method."""
+    head = ("dataset", "method", "mean", "95 %", "IQM", "spread", "ensemble", "paper")
+    lines = [head, *(_cells(row) for row in table)]
+    widths = [max(len(line[column]) for line in lines) for column in range(len(head))]
+    texts = [
+        "  ".join(cell.ljust(width) if at < 2 else cell.rjust(width) for at, (cell, width) in enumerate(cells))
+        for cells in (list(zip(line, widths, strict=True)) for line in lines)
+    ]
+    for method in METHODS:
+        of_method = [row for row in table if row["method"] == method and row.get("share_of_teacher")]
+        if of_method:
+            one, together = (
+                100 * np.mean([row[name] for row in of_method])
+                for name in ("share_of_teacher", "ensemble_share_of_teacher")
+            )
+            text = f"{one:.0f} % of the teacher [ensemble {together:.0f} %], mean over {len(of_method)} datasets"
+            texts.append(f"{METHODS[method].label}: {text}")
+    return texts
+
+
+def _cells(row: Line) -> tuple[str, ...]:
+    def number(name: str) -> str:
+        return "" if row.get(name) is None else f"{row[name]:.1f}"
+
+    low, high = row["ci95"]
+    published = " / ".join(text for text in (number("paper"), number("paper_ensemble")) if text)
+    numbers = [number(name) for name in ("interquartile_mean", "std_over_students", "ensemble")]
+    return row["dataset"], row["method"], number("mean"), f"[{low:.1f}, {high:.1f}]", *numbers, published

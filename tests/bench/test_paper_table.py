@@ -1,0 +1,78 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from obd.bench import paper_table
+from obd.bench.statistics import bootstrap_interval, interquartile_mean
+from obd.config import DistillConfig
+from tests.helpers import DATASET, store_pendulum, tiny_config
+
+
+@pytest.fixture
+def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The table on Pendulum with tiny settings; returns the file of its lines."""
+    teacher = store_pendulum(tmp_path)
+
+    def config(method: paper_table.Method, dataset_id: str, seed: int, steps: int) -> DistillConfig:
+        return tiny_config(teacher, objective=method.objective, seed=seed, steps=steps)
+
+    monkeypatch.setattr(paper_table.Method, "config", config)
+    monkeypatch.setattr(paper_table, "budget_steps", lambda seconds, config: 4 if config.preset == "default" else 2)
+    monkeypatch.setattr(paper_table, "assets_dir", lambda: tmp_path)
+    monkeypatch.setattr(paper_table, "STUDENTS", 3)
+    monkeypatch.setattr(paper_table, "EPISODES", 2)
+    return tmp_path / "benchmarks" / "paper_table.jsonl"
+
+
+def table(said: list[str], **keywords: object) -> list[dict[str, object]]:
+    result = paper_table.run(
+        quick=False, say=said.append, should_stop=lambda: False, datasets=[DATASET], seconds=7.0, **keywords
+    )
+    rows: list[dict[str, object]] = result["rows"]
+    return rows
+
+
+def test_the_table_continues_where_it_ended(small: Path) -> None:
+    said: list[str] = []
+    table(said, methods=["pbc"], seeds=1)
+    rows = table(said, seeds=2)
+    lines = [json.loads(line) for line in small.read_text().splitlines()]
+    assert len(lines) == 8
+    assert {(line["method"], line["outer_steps"]) for line in lines} == {
+        ("pbc", 4), ("dbc", 4), ("av_pbc", 4), ("paper", 2)
+    }  # fmt: skip
+    assert all(np.shape(line["students"]) == (3, 2) and np.shape(line["ensemble"]) == (2,) for line in lines)
+    assert [(row["method"], row["seeds"]) for row in rows] == [(m, 2) for m in ("av_pbc", "pbc", "dbc", "paper")]
+    low, high = rows[0]["ci95"]  # type: ignore[misc]
+    assert low <= rows[0]["mean"] <= high
+    again: list[str] = []
+    assert table(again, seeds=2) == rows
+    assert len(small.read_text().splitlines()) == 8
+    assert any(text.startswith("dataset ") for text in again)
+
+
+def test_given_steps_are_shared_out_by_the_ratio_of_a_trial(small: Path) -> None:
+    assert paper_table.step_counts([], 7.0, 100, ["pbc", "paper"]) == {"default": 100, "paper": 50}
+
+
+def test_a_stopped_run_leaves_no_line(small: Path) -> None:
+    asked: list[bool] = []
+
+    def should_stop() -> bool:
+        asked.append(True)
+        return len(asked) > 2
+
+    paper_table.run(quick=False, say=lambda _: None, should_stop=should_stop, datasets=[DATASET], methods=["dbc"])
+    assert not small.exists()
+
+
+def test_interval_and_interquartile_mean() -> None:
+    assert interquartile_mean(np.array([0.0, 10.0, 12.0, 1000.0])) == 11.0
+    alike = [np.full((5, 2), 3.0)] * 2
+    assert bootstrap_interval(alike) == (3.0, 3.0)
+    low, high = bootstrap_interval([np.zeros((5, 2)), np.full((5, 2), 10.0)])
+    assert (low, high) == (0.0, 10.0)  # the seeds differ, so two of them say little
