@@ -24,7 +24,10 @@ def main(argv: list[str] | None = None) -> int:
         say(f"python -m obd {arguments.command}: {error}")
         return 2
     except (Cancelled, KeyboardInterrupt):
-        say("Interrupted; a run can be continued with python -m obd resume RUN_DIR.")
+        runs = arguments.command in ("distill", "resume")
+        say(
+            "Interrupted; " + ("python -m obd resume RUN_DIR continues the run." if runs else "nothing is left behind.")
+        )
         return 130
     if arguments.json:
         print(json.dumps(output, allow_nan=False))

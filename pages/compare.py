@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import streamlit as st
 
 from obd.runs.store import Run
-from obd.ui import comparison, overlay_view, runtable, state, takeaway, transfer, widgets
+from obd.ui import comparison, nine, overlay_view, runtable, state, takeaway, transfer, widgets
 from obd.ui.comparison import X_NAMES, Compared
 from obd.ui.monitor import read_all
 
@@ -15,6 +15,7 @@ PARTS = {
     "returns": "Final returns",
     "curves": "Curves",
     "settings": "Differences",
+    "table": "All datasets",
     "students": "Other students, sizes",
     "files": "Files",
 }
@@ -60,7 +61,9 @@ def page() -> None:
         st.caption(
             f"The first {comparison.MOST} of the {len(chosen)} chosen runs are drawn; more cannot be told apart."
         )
-    if part == "students":
+    if part == "table":
+        nine.table()
+    elif part == "students":
         transfer.generalisation()
         transfer.sizes()
     elif not views:

@@ -12,49 +12,24 @@ import json
 import tempfile
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from obd.bench.showcase import budget_steps
-from obd.bench.statistics import bootstrap_interval, interquartile_mean
 from obd.config import DistillConfig, preset
 from obd.data.catalog import BUILTIN, load_dataset
 from obd.data.dataset import OfflineDataset
 from obd.engine.distill import distill
 from obd.evaluation import rollout_returns
 from obd.events import ShouldStop
-from obd.paths import assets_dir
 from obd.policy import EnsemblePolicy, Policy
-from obd.runs.baselines import dataset_baselines
 from obd.runs.execute import EVALUATION_SEED, open_teacher
-from obd.runs.published import published_returns
+from obd.runs.paper_table import METHODS, Line, key, read, rows, table_path
 from obd.students import train_students
 
-Line = dict[str, Any]
 SECONDS, SEEDS, STUDENTS, EPISODES = 180.0, 3, 10, 5
-
-
-@dataclass(frozen=True)
-class Method:
-    """A row of the table: a preset with an objective."""
-
-    label: str
-    objective: str
-    preset: str = "default"
-
-    def config(self, dataset_id: str, seed: int, steps: int) -> DistillConfig:
-        return preset(self.preset, dataset=dataset_id, objective=self.objective, seed=seed, steps=steps)
-
-
-METHODS = {
-    "av_pbc": Method("Av-PBC", "av_pbc"),
-    "pbc": Method("PBC", "pbc"),
-    "dbc": Method("DBC", "dbc"),
-    "paper": Method("Av-PBC, the paper's settings", "av_pbc", "paper"),
-}
 
 
 def run(
@@ -75,7 +50,7 @@ def run(
         steps: outer steps of the default settings in ``seconds``, instead of measuring; the paper's settings get
             their share by the ratio of a trial of both.
     """
-    path = Path(tempfile.mkdtemp()) / "quick.jsonl" if quick else assets_dir() / "benchmarks" / "paper_table.jsonl"
+    path = Path(tempfile.mkdtemp()) / "quick.jsonl" if quick else table_path()
     path.parent.mkdir(exist_ok=True)
     lines = read(path)
     budget = 2.0 if quick else seconds
@@ -102,14 +77,6 @@ def run(
     for text in printed(table):
         say(text)
     return {"budget_seconds": budget, "rows": table}
-
-
-def read(path: Path) -> list[Line]:
-    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
-
-
-def key(line: Line) -> tuple[str, str, int, float]:
-    return line["dataset_hash"], line["method"], line["seed"], line["budget_seconds"]
 
 
 def step_counts(lines: list[Line], budget: float, steps: int | None, methods: Sequence[str]) -> dict[str, int]:
@@ -149,53 +116,6 @@ def measured(config: DistillConfig, dataset: OfflineDataset, should_stop: Should
         "students": scores[:-1],
         "ensemble": scores[-1],
     }
-
-
-def rows(dataset_id: str, lines: list[Line], budget: float) -> list[Line]:
-    """The rows of one dataset: baselines, then what was distilled, each with the paper's figure."""
-    mine = [line for line in lines if line["dataset"] == dataset_id and line["budget_seconds"] == budget]
-    if not mine:
-        return []
-    env_id = BUILTIN[dataset_id].env_id if dataset_id in BUILTIN else ""
-    paper, baselines = published_returns(env_id, dataset_id), dataset_baselines(dataset_id, 256)
-    teacher = baselines.get("teacher", {}).get("normalized_return_mean")
-    found = []
-    for name, score in baselines.items():
-        found.append(
-            {
-                "dataset": dataset_id,
-                "method": name,
-                "mean": score["normalized_return_mean"],
-                "ci95": score["normalized_return_ci95"],
-                "std_over_students": score["normalized_return_std_over_students"],
-                "paper": paper.get(name),
-            }
-        )
-    for method in METHODS:
-        of_method = [line for line in mine if line["method"] == method]
-        if not of_method:
-            continue
-        students = [np.asarray(line["students"]) for line in of_method]
-        ensemble = float(np.mean([line["ensemble"] for line in of_method]))
-        mean = float(np.mean([returns.mean() for returns in students]))
-        found.append(
-            {
-                "dataset": dataset_id,
-                "method": method,
-                "seeds": len(of_method),
-                "outer_steps": of_method[0]["outer_steps"],
-                "mean": mean,
-                "ci95": list(bootstrap_interval(students)),
-                "interquartile_mean": interquartile_mean(np.concatenate([returns.mean(1) for returns in students])),
-                "std_over_students": float(np.mean([returns.mean(1).std(ddof=1) for returns in students])),
-                "ensemble": ensemble,
-                "share_of_teacher": mean / teacher if teacher else None,
-                "ensemble_share_of_teacher": ensemble / teacher if teacher else None,
-                "paper": paper.get("av_pbc" if method == "paper" else method),
-                "paper_ensemble": paper.get("av_pbc_ensemble") if method == "av_pbc" else None,
-            }
-        )
-    return found
 
 
 def printed(table: list[Line]) -> list[str]:

@@ -260,3 +260,62 @@ def size_curve(ours: Mapping[str, Sequence[Estimate]], paper: Mapping[int, float
         | {"nameTextStyle": {"align": "left"}},
         "series": series,
     }
+
+
+def table_dots(table: Mapping[str, Mapping[str, Estimate]], paper: Mapping[str, float]) -> Spec:
+    """Dataset -> method -> estimate as dots with whiskers, one band per dataset; diamonds at the paper's figures."""
+    names = list(table)
+    methods = list(dict.fromkeys(method for row in table.values() for method in row))
+    series: list[Spec] = []
+    for place, method in enumerate(methods):
+        shift = (place + 0.5) / len(methods) - 0.5  # within the band of a dataset
+        points = [
+            (index + 0.8 * shift, table[name][method]) for index, name in enumerate(names) if method in table[name]
+        ]
+        look = style(method)
+        series.append(_whiskers(points, look.colour, horizontal=True) | {"yAxisIndex": 1})
+        series.append(
+            {
+                "type": "scatter",
+                "name": look.label,
+                "data": [[round(e.mean, 2), y] for y, e in points],
+                "symbol": look.symbol,
+                "symbolSize": 10,
+                "itemStyle": {"color": look.colour},
+                "yAxisIndex": 1,
+                "z": 6,
+            }
+        )
+    marks = [[value, names.index(name)] for name, value in paper.items() if name in table]
+    if marks:
+        series.append(
+            {"type": "scatter", "name": "Av-PBC in the paper", "data": marks, "symbol": "diamond", "symbolSize": 12}
+            | {"itemStyle": {"color": "transparent", "borderColor": PAPER, "borderWidth": 2}, "yAxisIndex": 1, "z": 8}
+        )
+    every = [e for row in table.values() for e in row.values()]
+    top = max([20.0, *(e.high for e in every), *paper.values()])
+    low, high = linear_extent(min([0.0, *(e.low for e in every)]), top, step=10.0)
+    hidden: Spec = {"axisLabel": {"show": False}, "axisTick": {"show": False}, "axisLine": {"show": False}}
+    return {
+        "animation": False,
+        "grid": {**GRID, "top": 64},
+        "legend": {"top": 4, "left": 4, "data": [s["name"] for s in series if "name" in s]},
+        "tooltip": {"trigger": "item", "valueFormatter": "%.1f"},
+        "toolbox": toolbox("table"),
+        "xAxis": {
+            "type": "value",
+            "min": low,
+            "max": high,
+            "name": "normalised return",
+            "nameLocation": "middle",
+            "nameGap": 28,
+            "splitLine": SPLIT,
+        },
+        "yAxis": [
+            {"type": "category", "inverse": True, "data": names, "splitLine": {**SPLIT, "interval": 0}}
+            | {"axisTick": {"show": False}, "axisLine": {"show": False}},
+            {"type": "value", "inverse": True, "min": -0.5, "max": len(names) - 0.5, "splitLine": {"show": False}}
+            | hidden,
+        ],
+        "series": series,
+    }

@@ -82,6 +82,14 @@ STYLES: dict[str, Style] = {
         "dotted",
         "imitation of every action in the data",
     ),
+    "paper": Style(
+        "The paper's settings",
+        "#8C70D0",
+        "emptyTriangle",
+        "△",
+        "dashed",
+        "Av-PBC with the published settings for the same time",
+    ),
     # What is plotted while a teacher is trained.
     "critic_loss": Style("critic", "#D0602A", "diamond", "◆", "solid", "squared error of the action values"),
     "value_loss": Style("value", "#858585", "rect", "■", "dashed", "expectile error of the state values"),

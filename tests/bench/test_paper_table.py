@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 from obd.bench import paper_table
-from obd.bench.statistics import bootstrap_interval, interquartile_mean
 from obd.config import DistillConfig
+from obd.runs.paper_table import Method
+from obd.runs.statistics import bootstrap_interval, interquartile_mean
 from tests.helpers import DATASET, store_pendulum, tiny_config
 
 
@@ -17,12 +18,12 @@ def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The table on Pendulum with tiny settings; returns the file of its lines."""
     teacher = store_pendulum(tmp_path)
 
-    def config(method: paper_table.Method, dataset_id: str, seed: int, steps: int) -> DistillConfig:
+    def config(method: Method, dataset_id: str, seed: int, steps: int) -> DistillConfig:
         return tiny_config(teacher, objective=method.objective, seed=seed, steps=steps)
 
-    monkeypatch.setattr(paper_table.Method, "config", config)
+    monkeypatch.setattr(Method, "config", config)
     monkeypatch.setattr(paper_table, "budget_steps", lambda seconds, config: 4 if config.preset == "default" else 2)
-    monkeypatch.setattr(paper_table, "assets_dir", lambda: tmp_path)
+    monkeypatch.setattr(paper_table, "table_path", lambda: tmp_path / "benchmarks" / "paper_table.jsonl")
     monkeypatch.setattr(paper_table, "STUDENTS", 3)
     monkeypatch.setattr(paper_table, "EPISODES", 2)
     return tmp_path / "benchmarks" / "paper_table.jsonl"

@@ -10,7 +10,7 @@ from obd.runs import export
 from obd.runs.importing import import_set
 from obd.runs.manage import read_label, trash, write_label
 from obd.runs.store import Run, list_runs
-from obd.ui import runtable
+from obd.ui import nine, runtable
 from tests.pages.conftest import Open
 from tests.pages.test_pages import spec, wait_until, words
 
@@ -150,3 +150,20 @@ def test_a_damaged_run_does_not_hide_the_others(group: list[Run], open_page: Ope
 def test_keys_of_shipped_and_own_runs_cannot_collide(group: list[Run], storage: Path) -> None:
     keys = list(runtable.every_run())
     assert len(keys) == len(set(keys)) == 5 and keys[-1] == "showcase.av_pbc"
+
+
+def test_all_datasets_in_one_picture(open_page: Open, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "paper_table.jsonl"
+    monkeypatch.setattr(nine, "table_path", lambda: path)
+    at = open_page("compare", part="table")
+    assert any("bench paper-table" in info.value for info in at.info)
+    line = {
+        "dataset": "obd/hopper/medium-v0", "dataset_hash": "x", "method": "av_pbc", "seed": 0, "budget_seconds": 180.0,
+        "outer_steps": 9, "students": [[1.0, 2.0], [3.0, 4.0]], "ensemble": [5.0],
+    }  # fmt: skip
+    path.write_text(json.dumps(line) + "\n")
+    at.run()
+    assert "on **1 of 1** datasets" in words(at)
+    path.write_text("no json")
+    at.run()
+    assert len(at.error) == 1 and "measure it again" in at.error[0].value

@@ -1,0 +1,98 @@
+"""The lines that ``python -m obd bench paper-table`` wrote, summarised: dataset x method under a time budget."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from obd.config import DistillConfig, preset
+from obd.data.catalog import BUILTIN
+from obd.paths import assets_dir
+from obd.runs.baselines import dataset_baselines
+from obd.runs.published import published_returns
+from obd.runs.statistics import bootstrap_interval, interquartile_mean
+
+Line = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Method:
+    """A row of the table: a preset with an objective."""
+
+    label: str
+    objective: str
+    preset: str = "default"
+
+    def config(self, dataset_id: str, seed: int, steps: int) -> DistillConfig:
+        return preset(self.preset, dataset=dataset_id, objective=self.objective, seed=seed, steps=steps)
+
+
+METHODS = {
+    "av_pbc": Method("Av-PBC", "av_pbc"),
+    "pbc": Method("PBC", "pbc"),
+    "dbc": Method("DBC", "dbc"),
+    "paper": Method("Av-PBC, the paper's settings", "av_pbc", "paper"),
+}
+
+
+def table_path() -> Path:
+    return assets_dir() / "benchmarks" / "paper_table.jsonl"
+
+
+def read(path: Path) -> list[Line]:
+    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+
+def key(line: Line) -> tuple[str, str, int, float]:
+    return line["dataset_hash"], line["method"], line["seed"], line["budget_seconds"]
+
+
+def rows(dataset_id: str, lines: list[Line], budget: float) -> list[Line]:
+    """The rows of one dataset: baselines, then what was distilled, each with the paper's figure."""
+    mine = [line for line in lines if line["dataset"] == dataset_id and line["budget_seconds"] == budget]
+    if not mine:
+        return []
+    env_id = BUILTIN[dataset_id].env_id if dataset_id in BUILTIN else ""
+    paper, baselines = published_returns(env_id, dataset_id), dataset_baselines(dataset_id, 256)
+    teacher = baselines.get("teacher", {}).get("normalized_return_mean")
+    found = []
+    for name, score in baselines.items():
+        found.append(
+            {
+                "dataset": dataset_id,
+                "method": name,
+                "mean": score["normalized_return_mean"],
+                "ci95": score["normalized_return_ci95"],
+                "std_over_students": score["normalized_return_std_over_students"],
+                "paper": paper.get(name),
+            }
+        )
+    for method in METHODS:
+        of_method = [line for line in mine if line["method"] == method]
+        if not of_method:
+            continue
+        students = [np.asarray(line["students"]) for line in of_method]
+        ensemble = float(np.mean([line["ensemble"] for line in of_method]))
+        mean = float(np.mean([returns.mean() for returns in students]))
+        found.append(
+            {
+                "dataset": dataset_id,
+                "method": method,
+                "seeds": len(of_method),
+                "outer_steps": of_method[0]["outer_steps"],
+                "mean": mean,
+                "ci95": list(bootstrap_interval(students)),
+                "interquartile_mean": interquartile_mean(np.concatenate([returns.mean(1) for returns in students])),
+                "std_over_students": float(np.mean([returns.mean(1).std(ddof=1) for returns in students])),
+                "ensemble": ensemble,
+                "share_of_teacher": mean / teacher if teacher else None,
+                "ensemble_share_of_teacher": ensemble / teacher if teacher else None,
+                "paper": paper.get("av_pbc" if method == "paper" else method),
+                "paper_ensemble": paper.get("av_pbc_ensemble") if method == "av_pbc" else None,
+            }
+        )
+    return found

@@ -1,0 +1,101 @@
+"""All built-in datasets at once: what each method reached under the same time budget, beside the paper's table."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import streamlit as st
+
+from obd.data.catalog import BUILTIN
+from obd.errors import ObdError
+from obd.runs.paper_table import METHODS, read, rows, table_path
+from obd.ui import overlays, takeaway
+from obd.ui.charts import Estimate
+from obd.ui.sentences import duration
+from obd.ui.theme import style
+
+Row = dict[str, Any]
+EMPTY = "Not measured yet. `python -m obd bench paper-table` writes the lines, and this picture appears."
+
+
+def table() -> None:
+    """The picture of one budget, its sentence and its numbers."""
+    st.subheader("All built-in datasets", anchor=False)
+    try:
+        lines = read(table_path())
+    except (OSError, ValueError) as error:
+        raise ObdError(f"{table_path().name} cannot be read; measure it again.") from error
+    if not lines:
+        st.info(EMPTY, icon=":material/table_chart:")
+        return
+    budgets = sorted({float(line["budget_seconds"]) for line in lines})
+    budget = float(budgets[-1])
+    if len(budgets) > 1:
+        budget = float(
+            st.segmented_control(
+                "Time for each run", budgets, default=budget, format_func=duration, required=True, key="table budget"
+            )
+        )
+    found = [row for dataset_id in BUILTIN for row in rows(dataset_id, lines, budget)]
+    text = sentence(found, budget)
+    st.markdown(text)
+    datasets = list(dict.fromkeys(row["dataset"] for row in found))
+    estimates = {
+        BUILTIN[dataset].title: {row["method"]: _estimate(row) for row in found if row["dataset"] == dataset}
+        for dataset in datasets
+    }
+    paper = {
+        BUILTIN[row["dataset"]].title: float(row["paper"])
+        for row in found
+        if row["method"] == "av_pbc" and row.get("paper") is not None
+    }
+    chart = overlays.table_dots(estimates, paper)
+    takeaway.picture(chart, "table", text.replace("*", ""), 150 + 62 * len(datasets))
+    st.caption(
+        "Dots are means, whiskers 95 % (students and seeds drawn anew). The paper's figures are for D4RL's sets of the "
+        "same names, with other teachers, after 25 GPU-hours."
+    )
+    header = ("dataset", "method", "mean", "low", "high", "iqm", "spread", "ensemble", "paper", "seeds", "outer steps")
+    takeaway.save("table", header, [_flat(row) for row in found], "")
+
+
+def sentence(found: Sequence[Row], budget: float) -> str:
+    """How close Av-PBC comes to its teachers, and whether it is the best objective."""
+    ours = [row for row in found if row["method"] == "av_pbc"]
+    if not ours:
+        return f"After **{duration(budget)}** of distillation for each run."
+    best = sum(_among_best(row, found) for row in ours)
+    text = (
+        f"After **{duration(budget)}** of distillation for each run, Av-PBC is the best objective, or within the best "
+        f"one's interval, on **{best} of {len(ours)}** datasets"
+    )
+    shares = [row["share_of_teacher"] for row in ours if row["share_of_teacher"] is not None]
+    if shares:
+        together = [row["ensemble_share_of_teacher"] for row in ours if row["share_of_teacher"] is not None]
+        text += (
+            f"; its students reach **{100 * np.mean(shares):.0f} %** of their teachers' returns on average, ensembles "
+            f"of ten **{100 * np.mean(together):.0f} %**"
+        )
+    return text + "."
+
+
+def _among_best(row: Row, found: Sequence[Row]) -> bool:
+    rivals = [r for r in found if r["dataset"] == row["dataset"] and METHODS.get(r["method"]) is not None]
+    best = max(rivals, key=lambda rival: float(rival["mean"]))
+    return bool(row is best or row["mean"] >= best["ci95"][0])
+
+
+def _estimate(row: Row) -> Estimate:
+    return Estimate(float(row["mean"]), *(float(end) for end in row["ci95"]))
+
+
+def _flat(row: Row) -> list[object]:
+    label = METHODS[row["method"]].label if row["method"] in METHODS else style(row["method"]).label
+    numbers = [
+        row["mean"],
+        *row["ci95"],
+        *(row.get(n) for n in ("interquartile_mean", "std_over_students", "ensemble")),
+    ]
+    return [row["dataset"], label, *numbers, row.get("paper"), row.get("seeds"), row.get("outer_steps")]

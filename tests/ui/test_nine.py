@@ -1,0 +1,58 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from obd.runs import paper_table
+from obd.ui import nine
+from obd.ui.charts import Estimate
+from obd.ui.overlays import table_dots
+
+DATASET = "obd/hopper/medium-v0"
+
+
+def line(method: str, value: float, seed: int = 0, budget: float = 180.0) -> dict[str, Any]:
+    return {
+        "dataset": DATASET,
+        "dataset_hash": "x",
+        "method": method,
+        "seed": seed,
+        "budget_seconds": budget,
+        "outer_steps": 9,
+        "students": [[value - 1, value], [value, value + 1]],
+        "ensemble": [value],
+    }
+
+
+@pytest.fixture
+def lines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    path = tmp_path / "paper_table.jsonl"
+    written = [line("av_pbc", 40.0), line("av_pbc", 42.0, 1), line("pbc", 60.0), line("dbc", 5.0, budget=60.0)]
+    path.write_text("".join(json.dumps(one) + "\n" for one in written))
+    monkeypatch.setattr(nine, "table_path", lambda: path)
+    monkeypatch.setattr(
+        paper_table, "dataset_baselines",
+        lambda *_: {"teacher": {"normalized_return_mean": 82.0, "normalized_return_ci95": [80.0, 84.0],
+                                "normalized_return_std_over_students": 0.0}},
+    )  # fmt: skip
+    return path
+
+
+def test_the_sentence_says_when_av_pbc_is_not_the_best(lines: Path) -> None:
+    rows = paper_table.rows(DATASET, paper_table.read(lines), 180.0)
+    assert [row["method"] for row in rows] == ["teacher", "av_pbc", "pbc"]
+    assert rows[1]["mean"] == 41.0 and rows[1]["seeds"] == 2
+    text = nine.sentence(rows, 180.0)
+    assert "on **0 of 1** datasets" in text and "**50 %**" in text
+    assert rows[1]["paper"] == 32.5 and rows[1]["paper_ensemble"] == 27.6
+
+
+def test_dots_stay_in_the_band_of_their_dataset() -> None:
+    table = {"A": {"dbc": Estimate(1, 0, 2), "pbc": Estimate(30, 20, 40)}, "B": {"pbc": Estimate(50, 45, 55)}}
+    chart = table_dots(table, {"B": 40.0, "unknown": 3.0})
+    dots = {s["name"]: s["data"] for s in chart["series"] if s["type"] == "scatter"}
+    assert [round(y) for _, y in dots["PBC"]] == [0, 1] and dots["Av-PBC in the paper"] == [[40.0, 1]]
+    assert len({y for name in ("DBC", "PBC") for _, y in dots[name][:1]}) == 2
