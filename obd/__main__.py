@@ -24,10 +24,8 @@ def main(argv: list[str] | None = None) -> int:
         say(f"python -m obd {arguments.command}: {error}")
         return 2
     except (Cancelled, KeyboardInterrupt):
-        runs = arguments.command in ("distill", "resume")
-        say(
-            "Interrupted; " + ("python -m obd resume RUN_DIR continues the run." if runs else "nothing is left behind.")
-        )
+        again = "; python -m obd resume RUN_DIR continues the run" if arguments.command in ("distill", "resume") else ""
+        say(f"Interrupted{again}.")
         return 130
     if arguments.json:
         print(json.dumps(output, allow_nan=False))
