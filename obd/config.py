@@ -97,6 +97,13 @@ class DistillConfig:
         "shifted: never negative, mean 1; raw: 0.02 q as published",
         choices=("shifted", "raw"),
     )
+    density_power: float = option(
+        0.0,
+        "Density power",
+        "rare states count more: every weight times density to the power of minus this; 0 is off, try 0.1",
+        low=0.0,
+        high=1.0,
+    )
     action_start: str = option(
         "teacher",
         "Actions start at",

@@ -29,7 +29,7 @@ from obd.engine.distilled import DistilledDataset, Float, Recipe
 from obd.engine.unroll import Shape, Unroll, orthogonal_parameters, outer_loss
 from obd.errors import Cancelled, ObdError
 from obd.events import Checkpoint, Finished, OnEvent, Progress, ShouldStop, Snapshot, Started, ignore
-from obd.objectives import OuterTargets, TargetTeacher, needs_teacher, outer_targets
+from obd.objectives import OuterTargets, TargetTeacher, needs_teacher, run_targets
 from obd.teachers.networks import set_precision
 
 CLIP_FACTOR, SKIP_FACTOR, NORM_WINDOW = 1.5, 10.0, 101
@@ -136,7 +136,7 @@ class Distiller:
             config.inner_batch,
         )
         check_memory(self.shape, config.initialisations // together)
-        outer = outer or outer_targets(config.objective, dataset, teacher, config.q_weighting)
+        outer = outer or run_targets(config, dataset, teacher)
         self.real = RealData.build(config, dataset, outer, self.device)
         self.unrolls = [
             Unroll(self.shape, momentum=config.inner_momentum, decay=config.step_size_decay, device=self.device)
@@ -382,7 +382,7 @@ def distill(
     """
     torch.set_num_threads(1)
     began = time.perf_counter()
-    outer = outer or outer_targets(config.objective, dataset, teacher, config.q_weighting)
+    outer = outer or run_targets(config, dataset, teacher)
     steps = config.steps
     if steps is None:
         assert config.seconds is not None
