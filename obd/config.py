@@ -10,7 +10,8 @@ from typing import Any
 
 from obd.errors import ObdError
 
-OBJECTIVES = ("dbc", "pbc", "av_pbc")
+MAIN_OBJECTIVES = ("dbc", "pbc", "av_pbc")  # those of Lei et al. 2024, which the app starts with
+OBJECTIVES = (*MAIN_OBJECTIVES, "gradient_matching")
 DEFAULT_DATASET = "obd/halfcheetah/medium-replay-v0"
 
 

@@ -10,6 +10,9 @@ and differs in the target y and the weight w only:
     PBC      y = pi*(s),  w = 1                 (eq. 4, policy-based)
     Av-PBC   y = pi*(s),  w = q*(s, pi*(s))     (eq. 8, action-value weighted)
 
+Gradient matching (Light, Liu, Hu 2024, arXiv 2407.20299) has the targets and weights of PBC but compares gradients of
+this error instead of the error (:mod:`obd.engine.matching`).
+
 State-density weighting (SDW; Lei, Cheng, Tao 2025, arXiv 2512.06692) multiplies the weight of any of them by
 d(s)^-tau, where d is the density of the offline states: rare states count more (:func:`density_weights`).
 """
@@ -56,6 +59,10 @@ def needs_teacher(objective: str) -> bool:
 
 def needs_values(objective: str) -> bool:
     return objective == "av_pbc"
+
+
+def matches_gradients(objective: str) -> bool:
+    return objective == "gradient_matching"
 
 
 def run_targets(config: DistillConfig, dataset: OfflineDataset, teacher: TargetTeacher | None) -> OuterTargets:
