@@ -112,6 +112,17 @@ def test_density_weights(capsys: pytest.CaptureFixture[str], teacher: Path, tmp_
     assert "density power must lie" in refuse(capsys, "distill", *TINY, *objective, 2, "--out", tmp_path / "other")
 
 
+def test_gradient_matching(capsys: pytest.CaptureFixture[str], teacher: Path, tmp_path: Path) -> None:
+    made = tmp_path / "run"
+    objective = ("--objective", "gradient_matching", "--teacher", teacher)
+    result = run(capsys, "distill", *TINY, *objective, "--steps", 6, "--out", made)
+    assert result["objective"] == "gradient_matching" and result["final_loss"] > 0
+    assert run(capsys, "evaluate", made, "--students", 2, "--episodes", 1)["students"] == 2
+    run(capsys, "export", made, "--format", "npz", "--out", tmp_path / "set.npz")
+    back = run(capsys, "import-set", tmp_path / "set.npz", "--out", tmp_path / "back")
+    assert back["objective"] == "gradient_matching"
+
+
 def test_export_and_import(capsys: pytest.CaptureFixture[str], teacher: Path, tmp_path: Path) -> None:
     made, back, file = tmp_path / "run", tmp_path / "back", tmp_path / "set.npz"
     run(capsys, "distill", *TINY, "--objective", "dbc", "--steps", 3, "--out", made)
