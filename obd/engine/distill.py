@@ -37,6 +37,7 @@ CLIP_FACTOR, SKIP_FACTOR, NORM_WINDOW = 1.5, 10.0, 101
 LOSS_WINDOW, EXPLODED, KEEP_EVERY = 21, 3.0, 10
 BACK_OFF, RECOVERY = 0.9, 0.8  # factors for all step sizes
 CALIBRATION_STEPS = 2
+GOLDEN = (5**0.5 - 1) / 2
 MEMORY_SHARE = 0.6  # of the machine's memory that the stored unrolls may take
 
 
@@ -198,15 +199,22 @@ class Distiller:
         rates = self.log_rates.exp().expand(replicas, -1)
         weights = None if real.weights is None else real.weights[rows]
         if self.matching:
-            taken = int(torch.randint(self.config.inner_steps, (1,), generator=source))
             loss, *gradients = self.matchers[replica].gradients(
-                start, *pairs, rates, taken, real.states[rows], real.targets[rows], weights
+                start, *pairs, rates, self._steps_taken(step, replica), real.states[rows], real.targets[rows], weights
             )
             return loss.mean(), [g.mean(0) for g in gradients]
         unroll = self.unrolls[replica]
         final = unroll.train(start, *pairs, rates)
         loss, gradient = outer_loss(final, real.states[rows], real.targets[rows], weights)
         return loss.mean(), [g.mean(0) for g in unroll.adjoint(gradient)]
+
+    def _steps_taken(self, step: int, replica: int) -> int:
+        """How far students are when gradients are matched: multiples of the golden ratio fill the range evenly.
+
+        A random number would do, but H depends on it far more than on the progress of the run.
+        """
+        share: float = (replica / len(self.students) + step * GOLDEN) % 1
+        return int(self.config.inner_steps * share)
 
     def step(self, step: int, outer_steps: int) -> tuple[float, float, bool]:
         """Take outer step ``step``; returns (loss, hypergradient norm, whether the update was skipped)."""

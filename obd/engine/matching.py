@@ -6,10 +6,10 @@ The set is good when a student that learns from it is pushed the way the real da
     g_real = grad_theta mean_b w_b || pi(s_b) - y_b ||^2      on a batch of real states,
     H(theta) = || g_syn - g_real ||^2 / || g_real ||^2,
 
-averaged over fresh students that have taken a random number of the recipe's steps on the set itself; theta counts as
-constant.  Zero is a perfect match, 1 is what no gradient at all would give.  The paper takes the numerator alone, with
-one student that goes on learning; the quotient weighs early and late students alike.  Where the paper has class labels
-and moves the states only, here the actions are continuous and move too.
+averaged over fresh students at all stages of the recipe's training on the set itself; theta counts as constant.  Zero
+is a perfect match, 1 is what no gradient at all would give.  The paper takes the numerator alone, with one student that
+goes on learning; the quotient weighs early and late students alike.  Where the paper has class labels and moves the
+states only, here the actions are continuous and move too.
 
 dH/ds and dH/da are d<u, g_syn> with u = 2 (g_syn - g_real) / || g_real ||^2: what the adjoint of a single inner step
 yields (:mod:`obd.engine.unroll`).

@@ -114,6 +114,13 @@ def test_resuming_is_bit_identical(initialisations: int) -> None:
     assert resumed.actions.tobytes() == whole.actions.tobytes()
 
 
+def test_students_are_met_at_every_stage() -> None:
+    distiller = Distiller(tiny_config(objective="gradient_matching", inner_steps=20, initialisations=2), DATA, TEACHER)
+    taken = [[distiller._steps_taken(step, replica) for replica in range(2)] for step in range(40)]
+    assert {number for pair in taken for number in pair} == set(range(20))
+    assert all(abs(early - late) == 10 for early, late in taken)
+
+
 def test_memory_for_a_long_unroll_is_not_asked_for() -> None:
     """The same sizes are refused for the other objectives (see test_distill)."""
     config = tiny_config(objective="gradient_matching", inner_steps=1000, hidden_width=32)
