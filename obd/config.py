@@ -10,7 +10,8 @@ from typing import Any
 
 from obd.errors import ObdError
 
-OBJECTIVES = ("dbc", "pbc", "av_pbc")
+MAIN_OBJECTIVES = ("dbc", "pbc", "av_pbc")  # those of Lei et al. 2024, which the app starts with
+OBJECTIVES = (*MAIN_OBJECTIVES, "gradient_matching")
 DEFAULT_DATASET = "obd/halfcheetah/medium-replay-v0"
 
 
@@ -96,6 +97,13 @@ class DistillConfig:
         "Action-value weights",
         "shifted: never negative, mean 1; raw: 0.02 q as published",
         choices=("shifted", "raw"),
+    )
+    density_power: float = option(
+        0.0,
+        "Density power",
+        "rare states count more: every weight times density to the power of minus this; 0 is off, try 0.1",
+        low=0.0,
+        high=1.0,
     )
     action_start: str = option(
         "teacher",

@@ -9,6 +9,12 @@ and differs in the target y and the weight w only:
     DBC      y = a,       w = 1                 (eq. 3, data-based)
     PBC      y = pi*(s),  w = 1                 (eq. 4, policy-based)
     Av-PBC   y = pi*(s),  w = q*(s, pi*(s))     (eq. 8, action-value weighted)
+
+Gradient matching (Light, Liu, Hu 2024, arXiv 2407.20299) has the targets and weights of PBC but compares gradients of
+this error instead of the error (:mod:`obd.engine.matching`).
+
+State-density weighting (SDW; Lei, Cheng, Tao 2025, arXiv 2512.06692) multiplies the weight of any of them by
+d(s)^-tau, where d is the density of the offline states: rare states count more (:func:`density_weights`).
 """
 
 from __future__ import annotations
@@ -16,16 +22,19 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from obd.config import OBJECTIVES
-from obd.data.dataset import OfflineDataset
+from obd.config import OBJECTIVES, DistillConfig
+from obd.data.dataset import Float, OfflineDataset
+from obd.data.density import state_log_density
 from obd.errors import ObdError
 
 PAPER_BETA = 0.02  # published scale of the raw action values
 SHIFT_QUANTILE = 0.01
 SHIFT_FLOOR = 0.1
+DENSITY_CLIP = 10.0  # a state counts at most so many times more or less than one of median density
 
 
 class TargetTeacher(Protocol):
@@ -50,6 +59,34 @@ def needs_teacher(objective: str) -> bool:
 
 def needs_values(objective: str) -> bool:
     return objective == "av_pbc"
+
+
+def matches_gradients(objective: str) -> bool:
+    return objective == "gradient_matching"
+
+
+def run_targets(config: DistillConfig, dataset: OfflineDataset, teacher: TargetTeacher | None) -> OuterTargets:
+    """Targets and weights of a run; with a ``density_power`` these are the density weights times the objective's.
+
+    Computed once, when a run starts or goes on; the same settings give the same bits.  Raises as
+    :func:`outer_targets` does.
+    """
+    outer = outer_targets(config.objective, dataset, teacher, config.q_weighting)
+    if config.density_power == 0:
+        return outer
+    rare = torch.from_numpy(density_weights(state_log_density(dataset, config.seed), config.density_power))
+    return OuterTargets(outer.targets, rare if outer.weights is None else outer.weights * rare)
+
+
+def density_weights(log_density: Float, power: float) -> Float:
+    """``d ** -power`` from log d ``[M]``, clipped to within a factor of 10 of its median, then scaled to mean 1.
+
+    Without the clip a handful of states would take all the weight: in 17 dimensions log d spreads over 50 nats.
+    """
+    exponents = -power * (log_density - np.median(log_density)).astype(np.float64)
+    weights = np.exp(np.clip(exponents, -np.log(DENSITY_CLIP), np.log(DENSITY_CLIP)))
+    scaled: Float = (weights / weights.mean()).astype(np.float32)
+    return scaled
 
 
 def outer_targets(

@@ -7,14 +7,16 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from obd.config import DistillConfig
 from obd.data.dataset import OfflineDataset
 from obd.engine.distill import generator, recipe
-from obd.engine.distilled import DistilledDataset
+from obd.engine.distilled import DistilledDataset, Float
 from obd.engine.unroll import Shape, Unroll, orthogonal_parameters
 from obd.errors import ObdError
+from obd.objectives import TargetTeacher
 from obd.policy import MLPPolicy
 from obd.teachers.networks import set_precision
 
@@ -40,6 +42,8 @@ ARCHITECTURES: dict[str, Architecture] = {
     "width512": Architecture(width=512),
     "width1024": Architecture(width=1024),
 }
+SELECTIONS = ("random", "random_teacher", "kmeans", "kmeans_teacher", "top_q", "top_q_teacher")
+POOL = 50_000  # states that k-means++ chooses from
 ADAM_RATE = 1e-3
 OPTIMIZERS: dict[str, Callable[[list[dict[str, object]]], torch.optim.Optimizer]] = {
     "sgd": lambda groups: torch.optim.SGD(groups),
@@ -153,18 +157,71 @@ def _train_other(distilled: DistilledDataset, source: torch.Generator, architect
 
 def random_selection(dataset: OfflineDataset, config: DistillConfig, seed: int = 0) -> DistilledDataset:
     """The baseline: ``config.size`` random real pairs, trained with the recipe a distillation starts from."""
-    chosen = np.random.default_rng(seed).choice(len(dataset), config.size, replace=False)
+    return selection(dataset, config, "random", None, seed)
+
+
+def selection(
+    dataset: OfflineDataset, config: DistillConfig, kind: str, teacher: TargetTeacher | None = None, seed: int = 0
+) -> DistilledDataset:
+    """``config.size`` pairs chosen from the data instead of synthesised, with the recipe a distillation starts from.
+
+    Args:
+        kind: one of :data:`SELECTIONS`: which states (``random``; ``kmeans``: the seeds of k-means++, Arthur and
+            Vassilvitskii, SODA 2007, on normalised states, so that they cover the data; ``top_q``: the pairs with the
+            highest action values q*(s, a)); with ``_teacher`` their actions are the teacher's, not the data's.
+        teacher: needed for ``top_q`` and for the teacher's actions.
+        seed: of the choice; ``top_q`` has none to make.
+
+    Raises:
+        ObdError: unknown kind, more pairs than the dataset has, or a teacher is needed and there is none.
+    """
+    if kind not in SELECTIONS:
+        raise ObdError(f"Unknown selection {kind!r}; known are {', '.join(SELECTIONS)}.")
+    if config.size > len(dataset):
+        raise ObdError(f"The dataset has {len(dataset):,} transitions; choose a size up to that.")
+    relabel = kind.endswith("_teacher")
+    actions = dataset.actions
+    q: Float | None = None
+    if relabel or kind.startswith("top_q"):
+        if teacher is None:
+            raise ObdError(f"The selection {kind} needs a teacher; train one with `python -m obd teach`.")
+        with torch.no_grad():
+            observations = torch.from_numpy(dataset.observations)
+            if relabel:
+                actions = teacher.act(observations).numpy()
+            if kind.startswith("top_q"):
+                q = teacher.q(observations, torch.from_numpy(actions)).numpy()
+    if q is not None:
+        chosen = np.argsort(-q, kind="stable")[: config.size]
+    elif kind.startswith("kmeans"):
+        chosen = _spread(dataset.normalize(dataset.observations), config.size, seed)
+    else:
+        chosen = np.random.default_rng(seed).choice(len(dataset), config.size, replace=False)
     rates = np.full(config.hidden_layers + 1, config.inner_step_size, np.float32)
     return DistilledDataset(
         dataset.observations[chosen],
-        dataset.actions[chosen],
+        actions[chosen],
         dataset.observation_mean,
         dataset.observation_std,
         recipe(config, rates),
         {
-            "objective": "random_selection",
+            "objective": f"{kind}_selection",
             "dataset": dataset.id,
             "seed": seed,
             "settings": {"precision": config.precision},
         },
     )
+
+
+def _spread(states: Float, size: int, seed: int) -> NDArray[np.int64]:
+    """Indices of ``size`` different rows of ``states [M, d]`` by k-means++ on at most ``POOL`` of them."""
+    from sklearn.cluster import kmeans_plusplus
+
+    rng = np.random.default_rng(seed)
+    pool = rng.permutation(len(states))[: max(POOL, size)]
+    _, found = kmeans_plusplus(states[pool], size, random_state=int(rng.integers(2**31)))
+    # With fewer different states than pairs a row is found twice; others fill its place.
+    order = np.concatenate([found, np.arange(len(pool))])
+    _, first = np.unique(order, return_index=True)
+    chosen: NDArray[np.int64] = pool[order[np.sort(first)][:size]]
+    return chosen

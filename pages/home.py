@@ -7,7 +7,7 @@ from typing import Any
 
 import streamlit as st
 
-from obd.config import DEFAULT_DATASET, OBJECTIVES, DistillConfig
+from obd.config import DEFAULT_DATASET, MAIN_OBJECTIVES, DistillConfig
 from obd.errors import ObdError
 from obd.ui import charts, headline, launch, widgets
 from obd.ui.theme import style, tag
@@ -87,7 +87,7 @@ def page() -> None:
         if shown is not None:
             bars(shown)
         else:
-            widgets.explain_objectives(OBJECTIVES)
+            widgets.explain_objectives(MAIN_OBJECTIVES)
 
 
 with widgets.page("home"):

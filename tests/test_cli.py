@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from obd.__main__ import main
+from obd.runs.store import Run
 from tests.data.test_transitions_file import arrays, store
 from tests.helpers import DATASET, store_pendulum
 from tests.teachers.test_import_policy import state, write
@@ -101,6 +102,25 @@ def test_distil_evaluate_and_resume(capsys: pytest.CaptureFixture[str], teacher:
     assert "ensemble_normalized_return_mean" not in other
     assert "complete" in refuse(capsys, "resume", out)
     assert "already exists" in refuse(capsys, "distill", *TINY, "--objective", "dbc", "--out", out)
+
+
+def test_density_weights(capsys: pytest.CaptureFixture[str], teacher: Path, tmp_path: Path) -> None:
+    objective = ("--objective", "dbc", "--steps", 3, "--density-power")
+    run(capsys, "distill", *TINY, *objective, 0.2, "--out", tmp_path / "run")
+    found = Run(tmp_path / "run").distilled().card["density_held_out"]
+    assert found["kernels"] > found["gaussian"]
+    assert "density power must lie" in refuse(capsys, "distill", *TINY, *objective, 2, "--out", tmp_path / "other")
+
+
+def test_gradient_matching(capsys: pytest.CaptureFixture[str], teacher: Path, tmp_path: Path) -> None:
+    made = tmp_path / "run"
+    objective = ("--objective", "gradient_matching", "--teacher", teacher)
+    result = run(capsys, "distill", *TINY, *objective, "--steps", 6, "--out", made)
+    assert result["objective"] == "gradient_matching" and result["final_loss"] > 0
+    assert run(capsys, "evaluate", made, "--students", 2, "--episodes", 1)["students"] == 2
+    run(capsys, "export", made, "--format", "npz", "--out", tmp_path / "set.npz")
+    back = run(capsys, "import-set", tmp_path / "set.npz", "--out", tmp_path / "back")
+    assert back["objective"] == "gradient_matching"
 
 
 def test_export_and_import(capsys: pytest.CaptureFixture[str], teacher: Path, tmp_path: Path) -> None:

@@ -1,11 +1,12 @@
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 
 from obd.errors import ObdError
-from obd.objectives import outer_targets, q_weights
-from tests.helpers import pendulum_dataset, pendulum_teacher
+from obd.objectives import density_weights, outer_targets, q_weights, run_targets
+from tests.helpers import pendulum_dataset, pendulum_teacher, tiny_config
 
 DATA = pendulum_dataset(1)
 TEACHER = pendulum_teacher(DATA)
@@ -54,3 +55,22 @@ def test_errors() -> None:
         outer_targets("sac", DATA, TEACHER)
     with pytest.raises(ObdError, match="needs a teacher"):
         outer_targets("av_pbc", DATA, None)
+
+
+def test_density_weights_are_the_clipped_power_with_mean_one() -> None:
+    log_density = np.array([-40.0, -3.0, -2.0, -1.0, 30.0], np.float32)
+    weights = density_weights(log_density, 0.5)
+    assert weights.mean() == pytest.approx(1, abs=1e-6)
+    assert weights / weights[2] == pytest.approx([10, np.exp(0.5), 1, np.exp(-0.5), 0.1], rel=1e-5)
+
+
+@pytest.mark.parametrize("objective", ["dbc", "pbc", "av_pbc"])
+def test_density_weights_multiply_those_of_every_objective(objective: str) -> None:
+    plain, weighted = (
+        run_targets(tiny_config(objective=objective, density_power=power), DATA, TEACHER) for power in (0.0, 0.2)
+    )
+    assert torch.equal(plain.targets, weighted.targets) and weighted.weights is not None
+    rare = weighted.weights if plain.weights is None else weighted.weights / plain.weights
+    assert float(rare.mean()) == pytest.approx(1, abs=1e-4) and float(rare.std()) > 0.1
+    again = run_targets(tiny_config(objective=objective, density_power=0.2), DATA, TEACHER)
+    assert again.weights is not None and torch.equal(again.weights, weighted.weights)

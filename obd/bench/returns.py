@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from obd.bench.showcase import budget_steps, publish, race
-from obd.config import DEFAULT_DATASET, OBJECTIVES
+from obd.config import DEFAULT_DATASET, MAIN_OBJECTIVES
 from obd.data.catalog import load_dataset
 from obd.events import ShouldStop
 from obd.paths import assets_dir
@@ -54,7 +54,9 @@ def run(*, quick: bool, say: Callable[[str], None], should_stop: ShouldStop) -> 
             stream.writelines(json.dumps(line) + "\n" for line in added)
         for line in added:
             say(json.dumps(line))
-    return {objective: summary([line for line in lines if line["objective"] == objective]) for objective in OBJECTIVES}
+    return {
+        objective: summary([line for line in lines if line["objective"] == objective]) for objective in MAIN_OBJECTIVES
+    }
 
 
 def described(finished: Run) -> dict[str, Any]:

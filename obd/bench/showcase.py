@@ -16,7 +16,7 @@ from typing import Any
 import imageio.v2
 from PIL import Image
 
-from obd.config import OBJECTIVES, DistillConfig
+from obd.config import MAIN_OBJECTIVES, DistillConfig
 from obd.data.catalog import load_dataset
 from obd.engine.distill import Distiller
 from obd.errors import Cancelled
@@ -63,7 +63,7 @@ def budget_steps(seconds: float, config: DistillConfig | None = None) -> int:
 
 def race(folder: Path, seed: int, steps: int, should_stop: ShouldStop, live: bool = True) -> list[Run]:
     """Distil the three objectives side by side in ``folder`` and measure them."""
-    configs = [DistillConfig(objective=objective, seed=seed, steps=steps) for objective in OBJECTIVES]
+    configs = [DistillConfig(objective=objective, seed=seed, steps=steps) for objective in MAIN_OBJECTIVES]
     runs = [create_run(config, path=folder / config.objective, group="showcase", name="Showcase") for config in configs]
     GroupExecution(runs, live=live)(should_stop)
     return runs

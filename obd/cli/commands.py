@@ -17,6 +17,7 @@ Output = dict[str, Any]
 REMOTE_SECONDS = 20.0  # that listing waits for Minari's server
 EXPORT_FORMATS = ("npz", "safetensors", "minari", "torchscript")
 BENCHMARKS = {name: name for name in ("engine", "baselines", "returns", "showcase", "generalisation", "sizes")} | {
+    "density": "density",
     "teachers": "teachers",
     "teacher-scores": "teacher_scores",
     "playground": "playground",

@@ -15,7 +15,7 @@ import time
 from collections import deque
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
@@ -26,16 +26,18 @@ from torch import Tensor
 from obd.config import DistillConfig
 from obd.data.dataset import OfflineDataset
 from obd.engine.distilled import DistilledDataset, Float, Recipe
+from obd.engine.matching import GradientMatching
 from obd.engine.unroll import Shape, Unroll, orthogonal_parameters, outer_loss
 from obd.errors import Cancelled, ObdError
 from obd.events import Checkpoint, Finished, OnEvent, Progress, ShouldStop, Snapshot, Started, ignore
-from obd.objectives import OuterTargets, TargetTeacher, needs_teacher, outer_targets
+from obd.objectives import OuterTargets, TargetTeacher, matches_gradients, needs_teacher, run_targets
 from obd.teachers.networks import set_precision
 
 CLIP_FACTOR, SKIP_FACTOR, NORM_WINDOW = 1.5, 10.0, 101
 LOSS_WINDOW, EXPLODED, KEEP_EVERY = 21, 3.0, 10
 BACK_OFF, RECOVERY = 0.9, 0.8  # factors for all step sizes
 CALIBRATION_STEPS = 2
+GOLDEN = (5**0.5 - 1) / 2
 MEMORY_SHARE = 0.6  # of the machine's memory that the stored unrolls may take
 
 
@@ -135,13 +137,19 @@ class Distiller:
             config.inner_steps,
             config.inner_batch,
         )
-        check_memory(self.shape, config.initialisations // together)
-        outer = outer or outer_targets(config.objective, dataset, teacher, config.q_weighting)
+        self.matching = matches_gradients(config.objective)
+        check_memory(replace(self.shape, steps=1) if self.matching else self.shape, config.initialisations // together)
+        outer = outer or run_targets(config, dataset, teacher)
         self.real = RealData.build(config, dataset, outer, self.device)
-        self.unrolls = [
-            Unroll(self.shape, momentum=config.inner_momentum, decay=config.step_size_decay, device=self.device)
-            for _ in range(config.initialisations // together)
-        ]
+        keywords: dict[str, Any] = {
+            "momentum": config.inner_momentum,
+            "decay": config.step_size_decay,
+            "device": self.device,
+        }
+        self.students = range(config.initialisations // together)  # batches of them, each with memory of its own
+        self.unrolls = [] if self.matching else [Unroll(self.shape, **keywords) for _ in self.students]
+        self.matchers = [GradientMatching(self.shape, **keywords) for _ in self.students] if self.matching else []
+        self.learn_rates = config.learn_step_sizes and not self.matching  # matching does not see the step sizes
         self.norms: deque[float] = deque(maxlen=NORM_WINDOW)
         self.losses: deque[float] = deque(maxlen=LOSS_WINDOW)
         self.good: dict[str, Tensor] = {}
@@ -178,8 +186,8 @@ class Distiller:
         return order[torch.from_numpy(np.sort(first))][: self.config.size]
 
     def hypergradient(self, step: int, replica: int) -> tuple[Tensor, list[Tensor]]:
-        """H and its gradients for the students of one unroll, averaged over them."""
-        unroll, real = self.unrolls[replica], self.real
+        """H and its gradients for one batch of students, averaged over them."""
+        real = self.real
         source = generator(self.config.seed, 1 + step, replica)
         replicas = self.shape.replicas
         start = [
@@ -187,20 +195,31 @@ class Distiller:
             for w, b in orthogonal_parameters(self.shape, source, self.config.output_gain)
         ]
         rows = torch.stack([real.draw(self.config.batch_size, source) for _ in range(replicas)]).to(self.device)
-        final = unroll.train(
-            start,
-            self.observations.expand(replicas, -1, -1),
-            self.actions.expand(replicas, -1, -1),
-            self.log_rates.exp().expand(replicas, -1),
-        )
+        pairs = (self.observations.expand(replicas, -1, -1), self.actions.expand(replicas, -1, -1))
+        rates = self.log_rates.exp().expand(replicas, -1)
         weights = None if real.weights is None else real.weights[rows]
+        if self.matching:
+            loss, *gradients = self.matchers[replica].gradients(
+                start, *pairs, rates, self._steps_taken(step, replica), real.states[rows], real.targets[rows], weights
+            )
+            return loss.mean(), [g.mean(0) for g in gradients]
+        unroll = self.unrolls[replica]
+        final = unroll.train(start, *pairs, rates)
         loss, gradient = outer_loss(final, real.states[rows], real.targets[rows], weights)
         return loss.mean(), [g.mean(0) for g in unroll.adjoint(gradient)]
+
+    def _steps_taken(self, step: int, replica: int) -> int:
+        """How far students are when gradients are matched: multiples of the golden ratio fill the range evenly.
+
+        A random number would do, but H depends on it far more than on the progress of the run.
+        """
+        share: float = (replica / len(self.students) + step * GOLDEN) % 1
+        return int(self.config.inner_steps * share)
 
     def step(self, step: int, outer_steps: int) -> tuple[float, float, bool]:
         """Take outer step ``step``; returns (loss, hypergradient norm, whether the update was skipped)."""
         if self.device.type == "cpu":
-            tasks = [worker_pool().submit(self.hypergradient, step, r) for r in range(len(self.unrolls))]
+            tasks = [worker_pool().submit(self.hypergradient, step, r) for r in self.students]
             parts = [task.result() for task in tasks]
         else:
             parts = [self.hypergradient(step, 0)]
@@ -216,15 +235,15 @@ class Distiller:
         scale = self._clip(norm)
         if scale > 0:
             parameters = (self.observations, self.actions, self.log_rates)
-            for parameter, gradient in zip(parameters, gradients, strict=True):
+            for parameter, gradient in zip(parameters, gradients, strict=False):
                 parameter.grad = gradient.mul_(scale)
-            if not self.config.learn_step_sizes:
+            if not self.learn_rates:
                 self.log_rates.grad = None
             shape = 0.5 * (1 + np.cos(np.pi * step / outer_steps)) if self.config.outer_schedule == "cosine" else 1.0
             for group, rate in zip(self.optimizer.param_groups, self.base_rates, strict=True):
                 group["lr"] = rate * float(shape)
             self.optimizer.step()
-        elif self.config.clipping == "robust" and self.config.learn_step_sizes:
+        elif self.config.clipping == "robust" and self.learn_rates:
             self.log_rates.add_(float(np.log(BACK_OFF)))
         return loss, norm, scale == 0
 
@@ -232,6 +251,8 @@ class Distiller:
         """Whether the students' training has become unstable: H is not finite or far above what it was."""
         if self.config.clipping != "robust" or not self.losses:
             return False
+        if self.matching:  # its H depends on how far the students are, and no gradient passes through their training
+            return not np.isfinite(loss)
         return not np.isfinite(loss) or loss > EXPLODED * statistics.median(self.losses)
 
     def _recover(self) -> None:
@@ -382,7 +403,7 @@ def distill(
     """
     torch.set_num_threads(1)
     began = time.perf_counter()
-    outer = outer or outer_targets(config.objective, dataset, teacher, config.q_weighting)
+    outer = outer or run_targets(config, dataset, teacher)
     steps = config.steps
     if steps is None:
         assert config.seconds is not None

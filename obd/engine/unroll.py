@@ -214,6 +214,7 @@ class Unroll:
         shape: sizes; ``R = shape.replicas`` is the leading dimension of every tensor.
         momentum: mu above.
         decay: whether the step size falls linearly to zero inside the inner loop.
+        keep: store the trajectory for :meth:`adjoint`; without it every step overwrites the one before.
     """
 
     def __init__(
@@ -222,6 +223,7 @@ class Unroll:
         *,
         momentum: float,
         decay: bool,
+        keep: bool = True,
         dtype: torch.dtype = torch.float32,
         device: torch.device | str = "cpu",
     ) -> None:
@@ -233,20 +235,21 @@ class Unroll:
         r, n, steps = shape.replicas, shape.rows, shape.steps
         layers = list(itertools.pairwise(shape.widths))
         count = sum(i * o + o for i, o in layers)
-        self.path = list(empty(steps + 1, r, count).unbind())
+        kept, again = (steps, 1) if keep else (1, steps)
+        self.path = list(empty(steps + 1, r, count).unbind()) if keep else [empty(r, count)] * (steps + 1)
         self.velocity, self.slope, self.rates, self.moved, self.gains = (empty(r, count) for _ in range(5))
-        self.path_layers = [self._layers(flat) for flat in self.path]
+        self.path_layers = [self.layers_of(flat) for flat in self.path]
         self.weights = [[weight for weight, _ in of_step] for of_step in self.path_layers]
         self.biases = [[bias for _, bias in of_step] for of_step in self.path_layers]
-        self.activations = [[empty(r, n, o) for _, o in layers] for _ in range(steps)]  # after ReLU; last: tanh(z)
-        self.deltas = [[empty(r, n, o) for _, o in layers] for _ in range(steps)]  # dL/dz of every layer
+        self.activations = [[empty(r, n, o) for _, o in layers] for _ in range(kept)] * again  # ReLU; last: tanh(z)
+        self.deltas = [[empty(r, n, o) for _, o in layers] for _ in range(kept)] * again  # dL/dz of every layer
         self.tangents = [empty(r, n, o) for _, o in layers]  # directional derivatives of the activations
         self.tangent_deltas = [empty(r, n, i) for i, _ in layers]  # ... of dL/dx, entering each layer from above
         self.error = empty(r, n, shape.action_dim)
         self.decays = [1.0 - step / steps if decay else 1.0 for step in range(steps)]
         self.blocks = [shape.block(step) for step in range(steps)]
 
-    def _layers(self, flat: Tensor) -> Parameters:
+    def layers_of(self, flat: Tensor) -> Parameters:
         """Views of a flat vector ``[R, P]`` as weights ``[R, in, out]`` and biases ``[R, 1, out]``."""
         views, start = [], 0
         for i, o in itertools.pairwise(self.shape.widths):
@@ -255,7 +258,14 @@ class Unroll:
             start = end
         return views
 
-    def train(self, start: Parameters, observations: Tensor, actions: Tensor, step_sizes: Tensor) -> Parameters:
+    def train(
+        self,
+        start: Parameters,
+        observations: Tensor,
+        actions: Tensor,
+        step_sizes: Tensor,
+        steps: int | None = None,
+    ) -> Parameters:
         """Run the inner training.
 
         Args:
@@ -263,6 +273,7 @@ class Unroll:
             observations: normalised synthetic observations ``[R, N, obs_dim]``.
             actions: synthetic actions ``[R, N, act_dim]``.
             step_sizes: eta per replica and layer, ``[R, L]``.
+            steps: stop after so many; :meth:`adjoint` needs all of them.
 
         Returns:
             The final parameters, as views that the next call overwrites.
@@ -271,12 +282,12 @@ class Unroll:
         self.actions = [actions[:, block] for block in self.blocks]
         for layer, tensors in enumerate(start):
             for tensor, view, rate in zip(
-                tensors, self.path_layers[0][layer], self._layers(self.rates)[layer], strict=True
+                tensors, self.path_layers[0][layer], self.layers_of(self.rates)[layer], strict=True
             ):
                 view.copy_(tensor)
                 rate.copy_(step_sizes[:, layer, None, None].expand_as(rate))
         self.velocity.zero_()
-        velocity_weights, velocity_biases = zip(*self._layers(self.velocity), strict=True)
+        velocity_weights, velocity_biases = zip(*self.layers_of(self.velocity), strict=True)
         scripted_train_loop(
             self.path,
             self.weights,
@@ -291,9 +302,9 @@ class Unroll:
             self.rates,
             self.error,
             self.momentum,
-            self.decays,
+            self.decays[:steps],
         )
-        return self.path_layers[-1]
+        return self.path_layers[len(self.decays[:steps])]
 
     def adjoint(self, gradient: Parameters) -> tuple[Tensor, Tensor, Tensor]:
         """Pull dH/dtheta_T back through the last call of :meth:`train`.
@@ -307,13 +318,13 @@ class Unroll:
         r, size = self.shape.replicas, self.shape.size
         observation_gradient = self.path[0].new_zeros(r, size, self.shape.observation_dim)
         action_gradient = self.path[0].new_zeros(r, size, self.shape.action_dim)
-        for source, target in zip(gradient, self._layers(self.slope), strict=True):
+        for source, target in zip(gradient, self.layers_of(self.slope), strict=True):
             for tensor, view in zip(source, target, strict=True):
                 view.copy_(tensor)
         self.velocity.zero_()  # the velocities are not needed any more; their memory now holds u_t
         self.gains.zero_()
-        direction_weights, direction_biases = zip(*self._layers(self.velocity), strict=True)
-        slope_weights, slope_biases = zip(*self._layers(self.slope), strict=True)
+        direction_weights, direction_biases = zip(*self.layers_of(self.velocity), strict=True)
+        slope_weights, slope_biases = zip(*self.layers_of(self.slope), strict=True)
         scripted_adjoint_loop(
             self.path,
             self.weights,
@@ -337,7 +348,7 @@ class Unroll:
             [observation_gradient[:, block] for block in self.blocks],
             [action_gradient[:, block] for block in self.blocks],
         )
-        sums = [weight.sum((1, 2)) + bias.sum((1, 2)) for weight, bias in self._layers(self.gains)]
+        sums = [weight.sum((1, 2)) + bias.sum((1, 2)) for weight, bias in self.layers_of(self.gains)]
         return observation_gradient, action_gradient, torch.stack(sums, dim=1)
 
 

@@ -41,7 +41,7 @@ def shorten(text: str, width: float, face: Font) -> str:
 def marker(
     draw: ImageDraw.ImageDraw, centre: tuple[float, float], side: float, symbol: str, colour: str, back: Colour = BAR
 ) -> None:
-    """A policy's symbol in its colour: rect, emptyRect, circle, emptyCircle, triangle or diamond, ``side`` high."""
+    """A policy's symbol in its colour: triangle, or (empty)Rect, Circle, Diamond by ECharts' names, ``side`` high."""
     fill, (x, y), half = parse_colour(colour), centre, side / 2
     box = (x - half, y - half, x + half, y + half)
     inner = (x - 0.45 * half, y - 0.45 * half, x + 0.45 * half, y + 0.45 * half)
@@ -51,8 +51,9 @@ def marker(
             draw.ellipse(inner, fill=back)
     elif symbol == "triangle":
         draw.polygon([(x, y - half), (x + half, y + half), (x - half, y + half)], fill=fill)
-    elif symbol == "diamond":
-        draw.polygon([(x, y - half), (x + half, y), (x, y + half), (x - half, y)], fill=fill)
+    elif symbol.lower().endswith("diamond"):
+        for reach, paint in ((half, fill), (0.5 * half, back)) if symbol.startswith("empty") else ((half, fill),):
+            draw.polygon([(x, y - reach), (x + reach, y), (x, y + reach), (x - reach, y)], fill=paint)
     else:
         draw.rectangle(box, fill=fill)
         if symbol.startswith("empty"):

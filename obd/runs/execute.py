@@ -15,12 +15,13 @@ import torch
 from obd.config import DistillConfig
 from obd.data.catalog import load_dataset
 from obd.data.dataset import OfflineDataset
+from obd.data.density import held_out_likelihood
 from obd.engine.distill import as_distilled, distill, never, seconds_per_step, select_device
 from obd.engine.distilled import DistilledDataset
 from obd.errors import Cancelled, ObdError
 from obd.evaluation import evaluate
 from obd.events import Checkpoint, Event, Finished, Progress, ShouldStop, Snapshot, Started
-from obd.objectives import OuterTargets, needs_teacher, needs_values, outer_targets
+from obd.objectives import OuterTargets, needs_teacher, needs_values, run_targets
 from obd.policy import EnsemblePolicy
 from obd.runs.store import Run, finite, progress_row
 from obd.students import train_students
@@ -153,8 +154,9 @@ class Recorder:
 
 
 def card(config: DistillConfig, dataset: OfflineDataset, teacher: Teacher | None) -> dict[str, Any]:
-    """What a distilled set says about its origin."""
-    return {
+    """What a distilled set says about its origin; with density weights, also how well the density was known."""
+    density = {"density_held_out": held_out_likelihood(dataset, config.seed)} if config.density_power else {}
+    return density | {
         "dataset": dataset.id,
         "dataset_hash": dataset.content_hash,
         "transitions": len(dataset),
@@ -257,7 +259,7 @@ class GroupExecution:
             run.write_status(state="evaluating" if self.final else "finished")
             return
         teacher = open_teacher(config, dataset)
-        outer = outer_targets(config.objective, dataset, teacher, config.q_weighting)
+        outer = run_targets(config, dataset, teacher)
         if checkpoint is not None:
             run.drop_after(checkpoint.step)
         if agreed:

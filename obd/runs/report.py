@@ -21,7 +21,7 @@ MAX_CLIP = 3 * 2**20  # bytes; base64 makes four thirds of them
 WIDTH, HEIGHT, ROW = 760, 300, 30  # of a drawing, and of a row of bars
 LEFT, RIGHT, TOP, BOTTOM = 56, 16, 12, 40  # margins around the axes
 VALUES = 110  # the column of numbers at the right of the bars
-DASHES = {"solid": "", "dashed": "7 4", "dotted": "3 3"}
+DASHES = {"solid": "", "dashed": "7 4", "dotted": "3 3", "dashdot": "8 3 2 3"}
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from obd.config import OBJECTIVES
+from obd.config import MAIN_OBJECTIVES
 from obd.paths import assets_dir
 from obd.runs.store import Run
 
@@ -15,5 +15,5 @@ def showcase_dir() -> Path:
 
 def showcase_runs() -> list[Run]:
     """One ordinary, read-only run directory per objective; what ``python -m obd bench showcase`` made."""
-    folders = [showcase_dir() / objective for objective in OBJECTIVES]
+    folders = [showcase_dir() / objective for objective in MAIN_OBJECTIVES]
     return [Run(folder) for folder in folders if (folder / "config.json").is_file()]

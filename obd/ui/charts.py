@@ -17,6 +17,7 @@ from obd.ui.theme import NEUTRAL, style
 Spec = dict[str, Any]
 
 GRID = {"left": 8, "right": 24, "top": 48, "bottom": 12}  # labels and axis names are kept inside by ECharts
+DASHDOT = [9, 3, 2, 3]  # ECharts has no name for it
 MAX_POINTS = 1000  # per series: 2,000 for a curve with its raw and its smoothed line
 
 
@@ -191,7 +192,12 @@ def _line(name: str, data: list[Any], colour: str, dash: str, *, width: float, o
         "data": data,
         "showSymbol": False,
         "itemStyle": {"color": colour},
-        "lineStyle": {"color": colour, "type": dash, "width": width, "opacity": opacity},
+        "lineStyle": {
+            "color": colour,
+            "type": DASHDOT if dash == "dashdot" else dash,
+            "width": width,
+            "opacity": opacity,
+        },
         "emphasis": {"disabled": True},
     }
 

@@ -26,7 +26,8 @@ from obd.ui.theme import style
 MOST = 8  # runs in one picture; more lines cannot be told apart
 BASELINES = ("random_selection", "whole_bc", "teacher")
 X_NAMES = {"steps": "outer steps", "seconds": "seconds"}
-DASHES, SYMBOLS = ("solid", "dashed", "dotted"), ("circle", "triangle", "rect", "diamond", "emptyCircle", "emptyRect")
+DASHES = ("solid", "dashed", "dotted", "dashdot")
+SYMBOLS = ("circle", "triangle", "rect", "diamond", "emptyCircle", "emptyRect", "emptyDiamond")
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from obd.errors import ObdError
 from obd.runs.store import Run
 from obd.ui import state
 from obd.ui.sentences import group_label
-from obd.ui.theme import OBJECTIVE_KEYS
+from obd.ui.theme import ALL_OBJECTIVE_KEYS
 
 
 def start(configs: Sequence[DistillConfig], name: str = "") -> str:
@@ -35,7 +35,7 @@ def fill_form(configs: Sequence[DistillConfig]) -> None:
         st.session_state["dataset"] = config.dataset
     st.session_state["teacher of a run"] = (config.dataset, config.teacher)  # see obd.ui.teacher_choice
     chosen = {one.objective for one in configs}
-    st.session_state["objectives"] = [key for key in OBJECTIVE_KEYS if key in chosen]
+    st.session_state["objectives"] = [key for key in ALL_OBJECTIVE_KEYS if key in chosen]
     st.session_state["preset"] = preset
     for name in options(DistillConfig):
         scope = "main" if name in ("size", "seconds", "seed", "teacher") else preset

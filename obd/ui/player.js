@@ -1,6 +1,6 @@
 // A video and charts that share one clock.  `data` is described in player.py (contract).
 
-const DASHES = { solid: [], dashed: [7, 4], dotted: [2, 3] };
+const DASHES = { solid: [], dashed: [7, 4], dotted: [2, 3], dashdot: [8, 3, 2, 3] };
 const SPEEDS = [0.25, 0.5, 1, 2];
 // Drawn, because not every machine has a font with these characters.
 const ICONS = {

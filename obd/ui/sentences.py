@@ -158,7 +158,8 @@ def interval(estimate: Estimate) -> str:
 def settings_line(config: DistillConfig) -> str:
     """The settings that matter, in one line."""
     budget = f"{config.steps:,} steps" if config.steps else f"{duration(config.seconds or 0)} each"
+    density = f"density power {config.density_power:g} · " if config.density_power else ""
     return (
         f"{config.dataset} · {config.size} pairs · {budget} · {config.inner_steps} inner steps · "
-        f"{config.hidden_layers} layers of {config.hidden_width} · seed {config.seed} · preset {config.preset}"
+        f"{config.hidden_layers} layers of {config.hidden_width} · {density}seed {config.seed} · preset {config.preset}"
     )

@@ -361,9 +361,12 @@ function mark(g, symbol, x, y, size) {
   g.beginPath();
   if (symbol === "rect") g.rect(x - size * 0.85, y - size * 0.85, size * 1.7, size * 1.7);
   else if (symbol === "triangle") { g.moveTo(x, y - size * 1.15); g.lineTo(x + size * 1.05, y + size * 0.8); g.lineTo(x - size * 1.05, y + size * 0.8); g.closePath(); }
-  else if (symbol === "diamond") { g.moveTo(x, y - size * 1.2); g.lineTo(x + size, y); g.lineTo(x, y + size * 1.2); g.lineTo(x - size, y); g.closePath(); }
-  else g.arc(x, y, size, 0, 6.3);
-  g.fill(); g.stroke();
+  else if (symbol === "diamond" || symbol === "emptyDiamond") {
+    for (const part of symbol === "diamond" ? [1] : [1.15, 0.5]) {
+      g.moveTo(x, y - size * 1.2 * part); g.lineTo(x + size * part, y); g.lineTo(x, y + size * 1.2 * part); g.lineTo(x - size * part, y); g.closePath();
+    }
+  } else g.arc(x, y, size, 0, 6.3);
+  g.fill("evenodd"); g.stroke();
 }
 
 function inside(outline, [x, y]) {

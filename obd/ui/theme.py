@@ -16,7 +16,7 @@ class Style:
             enough for lines and symbols, not for words: text beside them keeps the text colour.
         symbol: ECharts symbol name, so that nothing depends on colour alone.
         glyph: the same symbol as a character, for running text.
-        dash: ECharts line type.
+        dash: solid, dashed, dotted or dashdot.
         explanation: one line in plain words.
         formula: LaTeX without dollar signs, empty for a baseline.
     """
@@ -57,6 +57,16 @@ STYLES: dict[str, Style] = {
         "solid",
         "like PBC, but states with a high action value count more",
         r"\mathbb{E}_{s\sim D}\;q^*(s,\pi^*(s))\,\lVert \pi(s) - \pi^*(s) \rVert^2",
+    ),
+    "gradient_matching": Style(
+        "Grad. match",
+        "#9150E6",
+        "emptyDiamond",
+        "◇",
+        "dashdot",
+        "the pairs push a student the way the teacher's actions in the data would",
+        r"\mathbb{E}_{\theta}\;\lVert g_{\mathrm{syn}} - g_{\mathrm{real}} \rVert^2 / "
+        r"\lVert g_{\mathrm{real}} \rVert^2,\; g = \nabla_\theta \lVert \pi_\theta - a \rVert^2",
     ),
     "random_selection": Style(
         "Random selection",
@@ -99,7 +109,8 @@ STYLES: dict[str, Style] = {
     "dataset": Style("Dataset", "#858585", "emptyCircle", "○", "dashed", "mean return of the episodes in the data"),
 }
 
-OBJECTIVE_KEYS = ("dbc", "pbc", "av_pbc")
+OBJECTIVE_KEYS = ("dbc", "pbc", "av_pbc")  # the paper's, which the app starts with
+ALL_OBJECTIVE_KEYS = (*OBJECTIVE_KEYS, "gradient_matching")
 
 # Cividis from 15 to 92 %: perceptually uniform, the same for colour-blind eyes, visible on white and on black.
 CIVIDIS = ("#273F6F", "#434E6C", "#585D6D", "#6C6E72", "#828079", "#999276", "#B1A570", "#CBBA67", "#E4CF59")

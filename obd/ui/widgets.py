@@ -18,7 +18,7 @@ from obd.runs.store import Run
 from obd.ui import router, state
 from obd.ui.sentences import distinct, group_label
 from obd.ui.tasks import UNEXPECTED, Task
-from obd.ui.theme import OBJECTIVE_KEYS, style, tag
+from obd.ui.theme import ALL_OBJECTIVE_KEYS, OBJECTIVE_KEYS, style, tag
 
 log = logging.getLogger(__name__)
 
@@ -120,7 +120,7 @@ def choose_objective(available: Sequence[str]) -> str:
     """One of the objectives of a run, kept in ``?objective=``."""
     wanted = st.session_state.get("objective")
     if wanted and wanted not in available:
-        if wanted not in OBJECTIVE_KEYS:
+        if wanted not in ALL_OBJECTIVE_KEYS:
             st.warning("There is no such objective; this is another one.", icon=":material/info:")
         wanted = None
     st.session_state["objective choice"] = wanted or available[-1]
@@ -218,7 +218,7 @@ def settings_form() -> tuple[list[DistillConfig] | None, bool]:
     )
     objectives = st.pills(
         "Objectives",
-        OBJECTIVE_KEYS,
+        ALL_OBJECTIVE_KEYS,
         selection_mode="multi",
         default=OBJECTIVE_KEYS,
         format_func=objective_label,
@@ -254,7 +254,7 @@ def settings_form() -> tuple[list[DistillConfig] | None, bool]:
         base = dict(PRESETS[preset], preset=preset) | values
         if base.get("steps") is not None:
             base["seconds"] = None  # a fixed number of steps replaces the budget
-        chosen = [key for key in OBJECTIVE_KEYS if key in objectives]
+        chosen = [key for key in ALL_OBJECTIVE_KEYS if key in objectives]
         return [DistillConfig(**base, objective=key) for key in chosen], start
     except ObdError as error:
         show_error(error)

@@ -172,6 +172,15 @@ def test_fixed_step_sizes_stay() -> None:
     assert result.recipe.step_sizes == pytest.approx((0.07,) * 3)
 
 
+def test_density_weights_resume_bit_for_bit() -> None:
+    config = tiny_config(density_power=0.2)
+    events: list[Event] = []
+    whole = distill(config, DATA, TEACHER, on_event=events.append)
+    checkpoint = next(e for e in events if isinstance(e, Checkpoint) and 0 < e.step < 12)
+    assert distill(config, DATA, TEACHER, checkpoint=checkpoint).observations.tobytes() == whole.observations.tobytes()
+    assert distill(tiny_config(), DATA, TEACHER).observations.tobytes() != whole.observations.tobytes()
+
+
 @pytest.mark.parametrize(
     ("changes", "words"),
     [

@@ -24,6 +24,7 @@ def parsed(line: str) -> tuple[DistillConfig, Path]:
 
 CONFIGS = [
     DistillConfig(objective="dbc"),
+    DistillConfig(objective="gradient_matching", density_power=0.15),
     DistillConfig(objective="pbc", seconds=12.5, size=64, seed=7, teacher="/some where/it's a teacher.safetensors"),
     DistillConfig(outer_step_size=0.1 + 0.2, learn_step_sizes=False, inner_batch=0, early_share=0.0, snapshots=3),
     preset("paper", objective="pbc", seconds=None, steps=5),

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from obd.config import OBJECTIVES
 from obd.errors import ObdError
 from obd.runs.execute import GroupExecution
 from obd.runs.jobs import JobQueue
@@ -41,8 +42,8 @@ def states(group: str) -> list[str]:
 
 
 def test_a_group_of_objectives_runs_to_scores(queue: JobQueue, teacher: Path) -> None:
-    group = queue.submit([tiny_config(teacher, objective=name) for name in ("dbc", "pbc", "av_pbc")], name="race")
-    wait(lambda: states(group) == ["finished"] * 3)
+    group = queue.submit([tiny_config(teacher, objective=name) for name in OBJECTIVES], name="race")
+    wait(lambda: states(group) == ["finished"] * 4)
     for run in list_groups()[group]:
         rows, _ = run.metrics()
         assert [row["step"] for row in rows if row["kind"] == "progress"] == list(range(1, 13))

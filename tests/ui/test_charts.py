@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from obd.ui.charts import MAX_POINTS, Curve, Estimate, loss_chart, return_bars, return_chart
-from obd.ui.theme import OBJECTIVE_KEYS, STYLES, style
+from obd.ui.charts import DASHDOT, MAX_POINTS, Curve, Estimate, loss_chart, return_bars, return_chart
+from obd.ui.theme import ALL_OBJECTIVE_KEYS, STYLES, style
 
 
 def curve(length: int, objective: str = "pbc") -> Curve:
@@ -18,10 +18,10 @@ def lines(spec: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def test_styles_differ_in_colour_and_in_shape() -> None:
-    objectives = [STYLES[key] for key in OBJECTIVE_KEYS]
+    objectives = [STYLES[key] for key in ALL_OBJECTIVE_KEYS]
     for attribute in ("colour", "symbol", "dash", "glyph"):
         assert len({getattr(look, attribute) for look in objectives}) == len(objectives)
-    together = (*OBJECTIVE_KEYS, "random_selection", "teacher", "whole_bc")  # in one picture of returns
+    together = (*ALL_OBJECTIVE_KEYS, "random_selection", "teacher", "whole_bc")  # in one picture of returns
     assert len({STYLES[key].colour for key in together}) == len(together)
 
 
@@ -42,10 +42,10 @@ def test_loss_chart_has_fixed_axes_no_animation_and_bounded_data() -> None:
 
 
 def test_loss_chart_uses_the_style_of_each_objective() -> None:
-    spec = loss_chart([curve(20, key) for key in OBJECTIVE_KEYS], 100)
+    spec = loss_chart([curve(20, key) for key in ALL_OBJECTIVE_KEYS], 100)
     thick = lines(spec)[1::2]
-    assert [line["lineStyle"]["color"] for line in thick] == [style(key).colour for key in OBJECTIVE_KEYS]
-    assert [line["lineStyle"]["type"] for line in thick] == [style(key).dash for key in OBJECTIVE_KEYS]
+    assert [line["lineStyle"]["color"] for line in thick] == [style(key).colour for key in ALL_OBJECTIVE_KEYS]
+    assert [line["lineStyle"]["type"] for line in thick] == ["dotted", "dashed", "solid", DASHDOT]
 
 
 def test_charts_without_data_are_valid_json() -> None:

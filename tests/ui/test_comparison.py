@@ -63,7 +63,7 @@ def test_names_say_what_tells_runs_apart() -> None:
 def test_only_differing_settings_are_listed() -> None:
     one, two = tiny_config(seed=1, size=8), tiny_config(seed=2, size=8, step_size_decay=False)
     assert comparison.differences([one, two]) == [("Seed", ["1", "2"]), ("Decay step size", ["yes", "no"])]
-    assert "2 of 33 settings: seed, decay step size" in comparison.differences_sentence([one, two])
+    assert "2 of 34 settings: seed, decay step size" in comparison.differences_sentence([one, two])
     assert "are equal" in comparison.differences_sentence([one, one])
     assert "second run" in comparison.differences_sentence([one])
 

@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from obd.ui.theme import NEUTRAL, OBJECTIVE_KEYS, STYLES
+from obd.ui.theme import ALL_OBJECTIVE_KEYS, NEUTRAL, STYLES
 
 CONFIG = tomllib.loads((Path(__file__).resolve().parents[2] / ".streamlit" / "config.toml").read_text())["theme"]
 THEMES = ("light", "dark")
-METHODS = (*OBJECTIVE_KEYS, "random_selection", "teacher", "whole_bc")
+METHODS = (*ALL_OBJECTIVE_KEYS, "random_selection", "teacher", "whole_bc")
 WHITE = "#FFFFFF"  # the text on primary buttons
 
 
