@@ -26,8 +26,8 @@ from obd.evaluation import rollout_returns
 from obd.events import ShouldStop
 from obd.policy import EnsemblePolicy, Policy
 from obd.runs.execute import EVALUATION_SEED, open_teacher
-from obd.runs.paper_table import METHODS, Line, key, read, rows, table_path
-from obd.students import train_students
+from obd.runs.paper_table import METHODS, Line, Method, key, read, rows, table_path
+from obd.students import selection, train_students
 
 SECONDS, SEEDS, STUDENTS, EPISODES = 180.0, 3, 10, 5
 
@@ -64,8 +64,7 @@ def run(
                 known = any(key(line) == (dataset.content_hash, method, seed, budget) for line in lines)
                 if known or should_stop():
                     continue
-                config = METHODS[method].config(dataset_id, seed, counts[METHODS[method].preset])
-                line = measured(config, dataset, should_stop)
+                line = measured(METHODS[method], dataset, seed, counts[METHODS[method].preset], should_stop)
                 if line is None:  # stopped: an unfinished set says nothing about the budget
                     break
                 line |= {"method": method, "budget_seconds": budget}
@@ -81,7 +80,11 @@ def run(
 
 def step_counts(lines: list[Line], budget: float, steps: int | None, methods: Sequence[str]) -> dict[str, int]:
     """Preset -> outer steps in the budget: as in earlier lines, else as given or measured."""
-    counts = {METHODS[line["method"]].preset: int(line["outer_steps"]) for line in lines if key(line)[3] == budget}
+    counts = {
+        METHODS[line["method"]].preset: int(line["outer_steps"])
+        for line in lines
+        if key(line)[3] == budget and line["outer_steps"]  # a selection takes none
+    }
     for name in {METHODS[method].preset for method in methods} - set(counts):
         counts[name] = budget_steps(budget, preset(name))
         if steps is not None:
@@ -89,15 +92,15 @@ def step_counts(lines: list[Line], budget: float, steps: int | None, methods: Se
     return counts
 
 
-def measured(config: DistillConfig, dataset: OfflineDataset, should_stop: ShouldStop) -> Line | None:
-    """Distil, train ten students, play them and their ensemble; None if stopped on the way."""
-    began, losses = time.perf_counter(), []
-
-    def listen(event: Any) -> None:
-        if hasattr(event, "final_loss"):
-            losses.append(float(event.final_loss))
-
-    result = distill(config, dataset, open_teacher(config, dataset), on_event=listen, should_stop=should_stop)
+def measured(method: Method, dataset: OfflineDataset, seed: int, steps: int, should_stop: ShouldStop) -> Line | None:
+    """Distil (or select), train ten students, play them and their ensemble; None if stopped on the way."""
+    began = time.perf_counter()
+    config = method.config(dataset.id, seed, steps)
+    teacher = open_teacher(config, dataset)
+    if method.selection:
+        steps, result = 0, selection(dataset, config, method.selection, teacher, seed)
+    else:
+        result = distill(config, dataset, teacher, should_stop=should_stop)
     seconds = time.perf_counter() - began
     if should_stop():
         return None
@@ -109,10 +112,9 @@ def measured(config: DistillConfig, dataset: OfflineDataset, should_stop: Should
         "dataset": dataset.id,
         "dataset_hash": dataset.content_hash,
         "objective": config.objective,
-        "seed": config.seed,
-        "outer_steps": config.steps,
+        "seed": seed,
+        "outer_steps": steps,
         "seconds": round(seconds, 1),
-        "final_loss": losses[-1],
         "students": scores[:-1],
         "ensemble": scores[-1],
     }

@@ -21,21 +21,39 @@ Line = dict[str, Any]
 
 @dataclass(frozen=True)
 class Method:
-    """A row of the table: a preset with an objective."""
+    """A row of the table: a preset with an objective, or a selection without any distillation.
+
+    Attributes:
+        density_power: tau of the state-density weights.
+        selection: one of :data:`obd.students.SELECTIONS`; nothing is distilled then.
+    """
 
     label: str
-    objective: str
+    objective: str = "av_pbc"
     preset: str = "default"
+    density_power: float = 0.0
+    selection: str = ""
 
     def config(self, dataset_id: str, seed: int, steps: int) -> DistillConfig:
-        return preset(self.preset, dataset=dataset_id, objective=self.objective, seed=seed, steps=steps)
+        return preset(
+            self.preset,
+            dataset=dataset_id,
+            objective=self.objective,
+            density_power=self.density_power,
+            seed=seed,
+            steps=steps,
+        )
 
 
 METHODS = {
-    "av_pbc": Method("Av-PBC", "av_pbc"),
+    "av_pbc": Method("Av-PBC"),
     "pbc": Method("PBC", "pbc"),
     "dbc": Method("DBC", "dbc"),
-    "paper": Method("Av-PBC, the paper's settings", "av_pbc", "paper"),
+    "av_pbc_density": Method("Av-PBC, state-density weights", density_power=0.1),
+    "gradient_matching": Method("Gradient matching", "gradient_matching"),
+    "paper": Method("Av-PBC, the paper's settings", preset="paper"),
+    "kmeans": Method("k-means++ selection", selection="kmeans_teacher"),
+    "top_q": Method("top-Q selection", selection="top_q"),
 }
 
 

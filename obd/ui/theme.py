@@ -100,6 +100,20 @@ STYLES: dict[str, Style] = {
         "dashed",
         "Av-PBC with the published settings for the same time",
     ),
+    "av_pbc_density": Style(
+        "Av-PBC, density weights",
+        "#6F8A00",
+        "emptyCircle",
+        "◌",
+        "dashed",
+        "Av-PBC where rare states count more (state-density weighting)",
+    ),
+    "kmeans": Style(
+        "k-means++ selection", "#858585", "emptyDiamond", "◇", "dashed", "pairs chosen to cover the data, relabelled"
+    ),
+    "top_q": Style(
+        "Top-Q selection", "#858585", "emptyTriangle", "▽", "dashed", "the pairs of the highest action value"
+    ),
     # What is plotted while a teacher is trained.
     "critic_loss": Style("critic", "#D0602A", "diamond", "◆", "solid", "squared error of the action values"),
     "value_loss": Style("value", "#858585", "rect", "■", "dashed", "expectile error of the state values"),

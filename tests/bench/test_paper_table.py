@@ -8,7 +8,7 @@ import pytest
 
 from obd.bench import paper_table
 from obd.config import DistillConfig
-from obd.runs.paper_table import Method
+from obd.runs.paper_table import METHODS, Method
 from obd.runs.statistics import bootstrap_interval, interquartile_mean
 from tests.helpers import DATASET, store_pendulum, tiny_config
 
@@ -19,7 +19,7 @@ def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     teacher = store_pendulum(tmp_path)
 
     def config(method: Method, dataset_id: str, seed: int, steps: int) -> DistillConfig:
-        return tiny_config(teacher, objective=method.objective, seed=seed, steps=steps)
+        return tiny_config(teacher, objective=method.objective, preset=method.preset, seed=seed, steps=steps, size=8)
 
     monkeypatch.setattr(Method, "config", config)
     monkeypatch.setattr(paper_table, "budget_steps", lambda seconds, config: 4 if config.preset == "default" else 2)
@@ -42,17 +42,18 @@ def test_the_table_continues_where_it_ended(small: Path) -> None:
     table(said, methods=["pbc"], seeds=1)
     rows = table(said, seeds=2)
     lines = [json.loads(line) for line in small.read_text().splitlines()]
-    assert len(lines) == 8
+    assert len(lines) == 16
     assert {(line["method"], line["outer_steps"]) for line in lines} == {
-        ("pbc", 4), ("dbc", 4), ("av_pbc", 4), ("paper", 2)
+        ("pbc", 4), ("dbc", 4), ("av_pbc", 4), ("av_pbc_density", 4), ("gradient_matching", 4), ("paper", 2),
+        ("kmeans", 0), ("top_q", 0),
     }  # fmt: skip
     assert all(np.shape(line["students"]) == (3, 2) and np.shape(line["ensemble"]) == (2,) for line in lines)
-    assert [(row["method"], row["seeds"]) for row in rows] == [(m, 2) for m in ("av_pbc", "pbc", "dbc", "paper")]
+    assert [(row["method"], row["seeds"]) for row in rows] == [(m, 2) for m in METHODS]
     low, high = rows[0]["ci95"]  # type: ignore[misc]
     assert low <= rows[0]["mean"] <= high
     again: list[str] = []
     assert table(again, seeds=2) == rows
-    assert len(small.read_text().splitlines()) == 8
+    assert len(small.read_text().splitlines()) == 16
     assert any(text.startswith("dataset ") for text in again)
 
 
