@@ -111,9 +111,7 @@ STYLES: dict[str, Style] = {
     "kmeans": Style(
         "k-means++ selection", "#858585", "emptyDiamond", "◇", "dashed", "pairs chosen to cover the data, relabelled"
     ),
-    "top_q": Style(
-        "Top-Q selection", "#858585", "emptyTriangle", "▽", "dashed", "the pairs of the highest action value"
-    ),
+    "top_q": Style("Top-Q selection", "#858585", "emptyTriangle", "▽", "dashed", "the pairs of highest action value"),
     # What is plotted while a teacher is trained.
     "critic_loss": Style("critic", "#D0602A", "diamond", "◆", "solid", "squared error of the action values"),
     "value_loss": Style("value", "#858585", "rect", "■", "dashed", "expectile error of the state values"),
