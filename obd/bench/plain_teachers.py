@@ -152,7 +152,8 @@ class PlainIQL(Plain):
 class PlainCalQL(Plain):
     def __init__(self, learner: cal_ql.Learner) -> None:
         super().__init__(learner)
-        self.log_temperature = torch.zeros((), requires_grad=True)
+        self.unit = learner.unit
+        self.log_temperature = torch.tensor(learner.temperature.value, requires_grad=True)
         self.temperature_optimizer = torch.optim.Adam([self.log_temperature], lr=self.config.actor_rate)
 
     def policy(self, states: Tensor) -> tuple[Tensor, Tensor]:
@@ -169,7 +170,7 @@ class PlainCalQL(Plain):
         return torch.randn(shape, generator=self.generator)
 
     def update(self) -> None:
-        config, drawn = self.config, self.config.actions_drawn
+        config, drawn, unit = self.config, self.config.actions_drawn, self.unit
         states, actions, next_states, rewards, discounts, returns = self.data.batch()
         size, ad = actions.shape
         with torch.no_grad():
@@ -189,13 +190,13 @@ class PlainCalQL(Plain):
             q_following = critic(torch.cat([repeated, following], 2))[..., 0]
             everything = torch.cat(
                 [
-                    q_uniform + ad * math.log(2),
-                    torch.maximum(q_current, returns[:, 0]) - current_density,
-                    torch.maximum(q_following, returns[:, 0]) - following_density,
+                    q_uniform / unit + ad * math.log(2),
+                    torch.maximum(q_current, returns[:, 0]) / unit - current_density,
+                    torch.maximum(q_following, returns[:, 0]) / unit - following_density,
                 ]
             )
-            penalty = (torch.logsumexp(everything, 0) - q[:, 0]).mean()
-            loss = loss + mse_loss(q, target) + config.conservatism * penalty
+            penalty = (unit * torch.logsumexp(everything, 0) - q[:, 0]).mean()
+            loss = loss + mse_loss(q, target) + config.conservatism * unit * penalty
         self.critic_step(loss)
         chosen, density = self.sample(*self.policy(states), self.draw(1, size, ad))
         pairs = torch.cat([states, chosen[0]], 1)

@@ -1,15 +1,19 @@
 """How good a teacher does every algorithm give?  Each is trained with several seeds and rolled out for ten episodes.
 
-Beside it: the mean return of the data and behaviour cloning of the whole data.  Every finished training is one line of
-``assets/benchmarks/teachers.jsonl``; a second call trains what is missing.
+Beside it: the mean return of the data and behaviour cloning of the whole data.  The settings are those of the preset
+``fast`` with its time budget replaced by about the number of updates that fit into it on a free core, so that a busy
+machine changes the time and not the result.  Every finished training is one line of
+``assets/benchmarks/teachers.jsonl``; a second call trains what is missing for the present settings.
 """
 
 from __future__ import annotations
 
+import itertools
 import json
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +22,15 @@ import numpy as np
 from obd.config import DEFAULT_DATASET
 from obd.data.catalog import load_dataset
 from obd.data.dataset import OfflineDataset
-from obd.evaluation import evaluate
+from obd.evaluation import evaluate, summarize
 from obd.events import ShouldStop
 from obd.paths import assets_dir
 from obd.runs.execute import EVALUATION_SEED
-from obd.teachers import ALGORITHMS, teacher_config, train
+from obd.runs.store import write_atomic
+from obd.teachers import ALGORITHMS, algorithm, teacher_config, train
 
 EPISODES = 10
+UPDATES = {"td3_bc": 30_000, "rebrac": 30_000, "iql": 30_000, "cal_ql": 10_000, "bc": 30_000}  # bc ends early
 
 
 def run(
@@ -37,7 +43,7 @@ def run(
     steps: int | None = None,
     algorithms: Sequence[str] | None = None,
 ) -> dict[str, Any]:
-    """Train what is missing with preset ``fast`` (``steps`` replaces its time budget) and print the table.
+    """Train what is missing with ``steps`` updates (default: :data:`UPDATES`) and print the table.
 
     ``quick`` takes a few updates of tiny networks and writes to a temporary file.
     """
@@ -45,40 +51,41 @@ def run(
     path = Path(tempfile.mkdtemp()) / "quick.jsonl" if quick else assets_dir() / "benchmarks" / "teachers.jsonl"
     path.parent.mkdir(parents=True, exist_ok=True)
     lines = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
-    for name in algorithms or ALGORITHMS:
-        for seed in range(1 if quick else seeds):
-            wanted = {"dataset_hash": data.content_hash, "algorithm": name, "seed": seed, "requested_steps": steps}
-            if any(all(line.get(key) == value for key, value in wanted.items()) for line in lines):
-                continue
-            line = wanted | measured(name, seed, data, 20 if quick else steps, quick, should_stop)
-            lines.append(line)
-            with open(path, "a", encoding="utf-8") as stream:
-                stream.write(json.dumps(line) + "\n")
-            say(json.dumps(line))
-    chosen = [line for line in lines if line["dataset_hash"] == data.content_hash and line["requested_steps"] == steps]
-    return table(data, chosen, say)
+
+    def wanted(name: str, seed: int) -> dict[str, Any]:
+        changes = {"hidden_width": 8, "batch_size": 16} if quick else {}
+        config = teacher_config(name, "fast", seed=seed, steps=20 if quick else steps or UPDATES[name], **changes)
+        return {"dataset_hash": data.content_hash, "algorithm": name, "seed": seed, "config": asdict(config)}
+
+    def known(key: dict[str, Any]) -> bool:
+        return any(key.items() <= line.items() for line in lines)
+
+    for name, seed in itertools.product(algorithms or ALGORITHMS, range(1 if quick else seeds)):
+        key = wanted(name, seed)
+        if known(key):
+            continue
+        lines.append(key | measured(key, data, 1 if quick else EPISODES, should_stop))
+        write_atomic(path, "".join(json.dumps(line) + "\n" for line in lines))
+        say(json.dumps(lines[-1]))
+    return table(data, [line for line in lines if wanted(line["algorithm"], line["seed"]).items() <= line.items()], say)
 
 
-def measured(
-    name: str, seed: int, dataset: OfflineDataset, steps: int | None, quick: bool, should_stop: ShouldStop
-) -> dict[str, Any]:
+def measured(key: dict[str, Any], dataset: OfflineDataset, episodes: int, should_stop: ShouldStop) -> dict[str, Any]:
     """One trained teacher and its return."""
-    changes = {"hidden_width": 8, "batch_size": 16} if quick else {}
-    config = teacher_config(name, "fast", seed=seed, **({"steps": steps} if steps else {}), **changes)
+    name = key["algorithm"]
     start = time.monotonic()
-    teacher = train(name, dataset, config, should_stop=should_stop)
+    teacher = train(name, dataset, algorithm(name).config(**key["config"]), should_stop=should_stop)
     seconds = time.monotonic() - start
     score = evaluate(
         dataset.env_id,
         [teacher.to_policy()],
         dataset.reference_returns,
-        episodes=1 if quick else EPISODES,
+        episodes=episodes,
         seed=EVALUATION_SEED,
         should_stop=should_stop,
     )
     return {
         "dataset": dataset.id,
-        "preset": "fast",
         "updates": int(teacher.details["steps"]),
         "seconds": round(seconds, 1),
         "score": round(score.normalized_return_mean, 3),
@@ -87,7 +94,7 @@ def measured(
 
 
 def table(dataset: OfflineDataset, lines: Sequence[dict[str, Any]], say: Callable[[str], None]) -> dict[str, Any]:
-    """Mean and standard deviation over seeds per algorithm, best first."""
+    """Mean over seeds and its 95 % interval (Student's t over seeds) per algorithm, best first."""
     words = "normalised return" if dataset.reference_returns else "return"
     mean = float(dataset.normalized(dataset.episode_returns).mean())
     result: dict[str, Any] = {"dataset": dataset.id, "dataset_mean": round(mean, 2)}
@@ -96,18 +103,19 @@ def table(dataset: OfflineDataset, lines: Sequence[dict[str, Any]], say: Callabl
         own = [line for line in lines if line["algorithm"] == name]
         if not own:
             continue
-        scores = [line["score"] for line in own]
-        spread = float(np.std(scores, ddof=1)) if len(scores) > 1 else None
+        score = summarize(np.array([[line["score"]] for line in own]), None)
+        low, high = score.normalized_return_ci95
         result[name] = {
-            "score": round(float(np.mean(scores)), 2),
-            "std_over_seeds": None if spread is None else round(spread, 2),
-            "seeds": len(scores),
+            "score": round(score.normalized_return_mean, 2),
+            "ci95": [round(low, 2), round(high, 2)] if len(own) > 1 else None,
+            "seeds": len(own),
             "updates": [line["updates"] for line in own],
             "seconds": [line["seconds"] for line in own],
         }
-        rows.append((float(np.mean(scores)), row.label, spread, len(scores)))
-    say(f"{dataset.id}: {words} (the data's mean episode: {mean:.1f})")
-    for score, label, spread, count in sorted(rows, reverse=True):
-        around = f" ± {spread:.1f}" if spread is not None else ""
-        say(f"  {label:20} {score:8.1f}{around} ({count} seed{'' if count == 1 else 's'})")
+        around = f"[{low:.1f}, {high:.1f}]" if len(own) > 1 else ""
+        rows.append((score.normalized_return_mean, row.label, around, len(own)))
+    cloned = f"; whole-data BC: {result['bc']['score']:.1f}" if "bc" in result else ""
+    say(f"{dataset.id}: {words}, mean over seeds and 95 % interval (the data's mean episode: {mean:.1f}{cloned})")
+    for value, label, around, count in sorted(rows, reverse=True):
+        say(f"  {label:20} {value:8.1f} {around:18} ({count} seed{'' if count == 1 else 's'})")
     return result

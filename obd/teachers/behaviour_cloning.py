@@ -20,7 +20,7 @@ from obd.data.dataset import OfflineDataset
 from obd.errors import ObdError
 from obd.events import ShouldStop
 from obd.policy import MLPPolicy
-from obd.teachers.networks import Networks, descend
+from obd.teachers.networks import Networks
 from obd.teachers.teacher import Teacher
 from obd.teachers.training import OnProgress, Session, make_teacher, precision
 
@@ -92,13 +92,11 @@ class Learner:
         for weight, bias in zip(self.network.weights, self.network.biases, strict=True):  # the students' start
             fresh = torch.empty(weight.shape[2], weight.shape[1])
             torch.nn.init.orthogonal_(fresh, gain=2**0.5, generator=self.generator)
-            with torch.no_grad():
-                weight[0].copy_(fresh.t())
-                bias.zero_()
-        self.optimizer = self.network.adam(config.step_size)
+            weight[0].copy_(fresh.t())
+            bias.zero_()
         self.start = time.monotonic()
         self.curve: list[dict[str, float]] = []
-        self.best_loss, self.best_step, self.best = math.inf, 0, self.network.flat.detach().clone()
+        self.best_loss, self.best_step, self.best = math.inf, 0, self.network.flat.clone()
         self.total, self.since = torch.zeros(()), 0
 
     @property
@@ -111,8 +109,11 @@ class Learner:
         config = self.config
         drawn = torch.randint(len(self.rows), (config.batch_size,), generator=self.generator)
         rows = self.rows[drawn]
-        loss = (torch.tanh(self.network(self.states[rows])[0]) - self.actions[rows]).square().mean()
-        loss = descend(loss, self.optimizer, config.step_size * rate)
+        chosen = torch.tanh(self.network.forward(self.states[rows])[0])
+        error = chosen - self.actions[rows]
+        loss = error.square().mean()
+        self.network.backward((error * (1 - chosen.square()) * (2 / error.numel()))[None])
+        self.network.step(config.step_size * rate)
         self.total, self.since = self.total + loss, self.since + 1
         self.steps += 1
         if self.steps % config.check_every == 0 or self.steps == config.steps:
@@ -122,7 +123,6 @@ class Learner:
         validation = {"validation_loss": self.curve[-1]["validation_loss"]} if self.curve else {}
         return {"train_loss": float(loss)} | validation
 
-    @torch.no_grad()
     def validate(self) -> None:
         """Add an entry to the curve and keep the network if it is the best so far."""
         loss = float((torch.tanh(self.network(self.held_states)[0]) - self.held_actions).square().mean())
@@ -130,7 +130,7 @@ class Learner:
         self.curve.append(entry | {"train_loss": float(self.total) / self.since})
         self.total, self.since = torch.zeros(()), 0
         if loss < self.best_loss:
-            self.best_loss, self.best_step, self.best = loss, self.steps, self.network.flat.detach().clone()
+            self.best_loss, self.best_step, self.best = loss, self.steps, self.network.flat.clone()
 
     def teacher(self, steps: int) -> Teacher:
         """The network with the lowest validation error; it has no action values."""
@@ -156,14 +156,13 @@ class Learner:
             last_step=int(self.curve[-1]["step"]),
             last_loss=self.curve[-1]["validation_loss"],
             stopped_early=self.over,
-            last_policy=self.policy(self.network.flat.detach()),
+            last_policy=self.policy(self.network.flat),
         )
 
     def policy(self, parameters: Tensor) -> MLPPolicy:
         """The network with these parameters, for rollouts."""
         copy = self.network.target()
-        with torch.no_grad():
-            copy.flat.copy_(parameters)
+        copy.flat.copy_(parameters)
         weights = tuple(weight.numpy().T for weight, _ in copy.layers())
         biases = tuple(bias.numpy().copy() for _, bias in copy.layers())
         data = self.dataset

@@ -17,9 +17,9 @@ import torch
 
 from obd.config import option
 from obd.data.dataset import OfflineDataset
-from obd.teachers.networks import Networks, descend
+from obd.teachers.networks import Networks, regress
 from obd.teachers.teacher import Teacher
-from obd.teachers.training import TeacherConfig, Transitions, make_teacher
+from obd.teachers.training import TeacherConfig, Transitions, actor_and_critics, make_teacher
 
 RETURN_SPAN = 1000.0
 LARGEST_WEIGHT = 100.0
@@ -53,46 +53,41 @@ class Learner:
         columns = ("states", "actions", "next_states", "rewards", "discounts")
         self.data = Transitions(dataset, config, columns, max(span / RETURN_SPAN, 1e-6))
         generator = torch.Generator().manual_seed(config.seed)
+        self.actor, self.critic = actor_and_critics(dataset, config, generator)
         hidden = [config.hidden_width] * config.hidden_layers
-        od, ad = dataset.observation_dim, dataset.action_dim
-        self.actor = Networks([od, *hidden, ad], 1, generator)
-        self.critic = Networks([od + ad, *hidden, 1], 2, generator)
-        self.value = Networks([od, *hidden, 1], 1, generator)
+        self.value = Networks([dataset.observation_dim, *hidden, 1], 1, generator)
         self.critic_target = self.critic.target()
-        self.actor_optimizer = self.actor.adam(config.actor_rate)
-        self.critic_optimizer = self.critic.adam(config.critic_rate)
-        self.value_optimizer = self.value.adam(config.critic_rate)
 
     def update(self, rate: float = 1.0, report: bool = True) -> dict[str, float]:
         """One update; the losses of this step, values in reward units."""
         config = self.config
         states, actions, next_states, rewards, discounts = self.data.batch()
         pairs = torch.cat([states, actions], 1)
-        with torch.no_grad():
-            q = self.critic_target(pairs).amin(0)
-            target = rewards + discounts * self.value(next_states)[0]
+        q = self.critic_target(pairs).amin(0)
+        target = rewards + discounts * self.value(next_states)[0]
 
-        values = self.value(states)[0]
+        values = self.value.forward(states)[0]
         advantage = q - values
-        expectile = torch.where(advantage.detach() < 0, 1 - config.expectile, config.expectile)
-        value_loss = (expectile * advantage.square()).mean()
-        value_loss = descend(value_loss, self.value_optimizer, config.critic_rate * rate)
+        expectile = torch.where(advantage < 0, 1 - config.expectile, config.expectile)
+        self.value.backward((expectile * advantage * (-2 / len(q)))[None])
+        self.value.step(config.critic_rate * rate)
 
-        critic_loss = (self.critic(pairs) - target).square().mean((1, 2)).sum()
-        critic_loss = descend(critic_loss, self.critic_optimizer, config.critic_rate * rate)
+        _, critic_loss = regress(self.critic, pairs, target, config.critic_rate * rate)
         self.critic_target.follow(self.critic, config.target_rate)
 
-        weights = (config.temperature * advantage.detach()).exp().clamp_max(LARGEST_WEIGHT)
-        distance = (torch.tanh(self.actor(states)[0]) - actions).square()
-        descend((weights * distance).mean(), self.actor_optimizer, config.actor_rate * rate)
+        weights = (config.temperature * advantage).exp_().clamp_max_(LARGEST_WEIGHT)
+        chosen = torch.tanh(self.actor.forward(states)[0])
+        error = chosen - actions
+        self.actor.backward((weights * error * (1 - chosen.square()) * (2 / error.numel()))[None])
+        self.actor.step(config.actor_rate * rate)
         if not report:
             return {}
         return {
             "critic_loss": float(critic_loss),
-            "value_loss": float(value_loss),
-            "imitation_error": float(distance.detach().mean()),
-            "q_data": float(q.detach().mean()) * self.data.reward_scale,
-            "v_data": float(values.detach().mean()) * self.data.reward_scale,
+            "value_loss": float((expectile * advantage.square()).mean()),
+            "imitation_error": float(error.square().mean()),
+            "q_data": float(q.mean()) * self.data.reward_scale,
+            "v_data": float(values.mean()) * self.data.reward_scale,
         }
 
     def teacher(self, steps: int) -> Teacher:

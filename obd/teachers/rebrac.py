@@ -17,13 +17,14 @@ import torch
 
 from obd.config import option
 from obd.data.dataset import OfflineDataset
-from obd.teachers.networks import Networks, descend
+from obd.teachers.networks import regress
+from obd.teachers.td3_bc import DelayedActorConfig, described, smoothed_actions
 from obd.teachers.teacher import Teacher
-from obd.teachers.training import TeacherConfig, Transitions, make_teacher, reward_scale, value_size
+from obd.teachers.training import Transitions, actor_and_critics, make_teacher, reward_scale
 
 
 @dataclass(frozen=True)
-class ReBRACConfig(TeacherConfig):
+class ReBRACConfig(DelayedActorConfig):
     """Settings of ReBRAC."""
 
     hidden_layers: int = option(3, "Hidden layers", "of every network", low=1, high=8)
@@ -36,10 +37,6 @@ class ReBRACConfig(TeacherConfig):
     critic_penalty: float = option(
         0.001, "Critic penalty", "beta of the critic, in reward units per squared distance", low=0.0, high=100.0
     )
-    actor_every: int = option(2, "Actor delay", "critic updates per actor update", low=1, high=100)
-    target_noise: float = option(0.2, "Target noise", "standard deviation of the smoothing noise", low=0.0, high=1.0)
-    noise_clip: float = option(0.5, "Noise clip", "bound of the smoothing noise", low=0.0, high=2.0)
-    value_size: float = value_size()
 
 
 PRESETS = {
@@ -61,50 +58,36 @@ class Learner:
         columns = ("states", "actions", "next_states", "next_actions", "next_known", "rewards", "discounts")
         self.data = Transitions(dataset, config, columns, reward_scale(dataset, config.value_size, config.discount))
         self.generator = torch.Generator().manual_seed(config.seed)
-        hidden = [config.hidden_width] * config.hidden_layers
-        od, ad = dataset.observation_dim, dataset.action_dim
-        self.actor = Networks([od, *hidden, ad], 1, self.generator)
-        self.critic = Networks([od + ad, *hidden, 1], 2, self.generator, layer_norm=True)
+        self.actor, self.critic = actor_and_critics(dataset, config, self.generator, layer_norm=True)
         self.actor_target, self.critic_target = self.actor.target(), self.critic.target()
-        self.actor_optimizer = self.actor.adam(config.actor_rate)
-        self.critic_optimizer = self.critic.adam(config.critic_rate)
         self.critic_penalty = config.critic_penalty / self.data.reward_scale
 
     def update(self, rate: float = 1.0, report: bool = True) -> dict[str, float]:
         """One update; the losses of this step, action values in reward units."""
         config = self.config
         states, actions, next_states, next_actions, next_known, rewards, discounts = self.data.batch()
-        with torch.no_grad():
-            noise = torch.randn(actions.shape, generator=self.generator) * config.target_noise
-            noise.clamp_(-config.noise_clip, config.noise_clip)
-            following = (torch.tanh(self.actor_target(next_states)[0]) + noise).clamp_(-1, 1)
-            future = self.critic_target(torch.cat([next_states, following], 1)).amin(0)
-            distance = (following - next_actions).square().sum(1, keepdim=True)
-            target = rewards + discounts * (future - self.critic_penalty * next_known * distance)
-
-        values = self.critic(torch.cat([states, actions], 1))
-        critic_loss = (values - target).square().mean((1, 2)).sum()
-        critic_loss = descend(critic_loss, self.critic_optimizer, config.critic_rate * rate)
+        following = smoothed_actions(self.actor_target, next_states, config, self.generator)
+        future = self.critic_target(torch.cat([next_states, following], 1)).amin(0)
+        distance = (following - next_actions).square().sum(1, keepdim=True)
+        target = rewards + discounts * (future - self.critic_penalty * next_known * distance)
+        pairs = torch.cat([states, actions], 1)
+        values, critic_loss = regress(self.critic, pairs, target, config.critic_rate * rate)
 
         if self.steps % config.actor_every == 0:
-            chosen = torch.tanh(self.actor(states)[0])
-            q = self.critic.frozen(torch.cat([states, chosen], 1)).amin(0)
-            imitation = (chosen - actions).square().sum(1).mean()
-            actor_loss = config.actor_penalty * imitation - q.mean() / q.detach().abs().mean().clamp_min(1e-6)
-            descend(actor_loss, self.actor_optimizer, config.actor_rate * rate)
+            chosen = torch.tanh(self.actor.forward(states)[0])
+            both = self.critic.forward(torch.cat([states, chosen], 1))
+            q = both.amin(0)
+            scale = len(states) * q.abs().mean().clamp_min(1e-6)
+            uphill = self.critic.input_slope((both == q) / scale)[:, states.shape[1] :]
+            error = chosen - actions
+            slope = (error * (2 * config.actor_penalty / len(states)) - uphill) * (1 - chosen.square())
+            self.actor.backward(slope[None])
+            self.actor.step(config.actor_rate * rate)
             self.actor_target.follow(self.actor, config.target_rate)
             self.critic_target.follow(self.critic, config.target_rate)
-            self.last = imitation.detach(), q.detach()
+            self.last = error, q
         self.steps += 1
-        if not report:
-            return {}
-        imitation, q = self.last
-        return {
-            "critic_loss": float(critic_loss),
-            "imitation_error": float(imitation) / actions.shape[1],
-            "q_data": float(values.detach().mean()) * self.data.reward_scale,
-            "q_policy": float(q.detach().mean()) * self.data.reward_scale,
-        }
+        return described(critic_loss, values, *self.last, self.data.reward_scale) if report else {}
 
     def teacher(self, steps: int) -> Teacher:
         """The target actor, which averages the last iterates, and both critics in reward units."""

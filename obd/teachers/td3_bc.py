@@ -13,24 +13,37 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-from torch.nn.functional import mse_loss
+from torch import Tensor
 
 from obd.config import option
 from obd.data.dataset import OfflineDataset
-from obd.teachers.networks import Networks, descend
+from obd.teachers.networks import Networks, regress
 from obd.teachers.teacher import Teacher
-from obd.teachers.training import TeacherConfig, Transitions, make_teacher, reward_scale, value_size
+from obd.teachers.training import (
+    TeacherConfig,
+    Transitions,
+    actor_and_critics,
+    make_teacher,
+    reward_scale,
+    value_size,
+)
 
 
 @dataclass(frozen=True)
-class TD3BCConfig(TeacherConfig):
-    """Settings of TD3+BC."""
+class DelayedActorConfig(TeacherConfig):
+    """Settings of TD3 (Fujimoto et al. 2018, https://arxiv.org/abs/1802.09477), on which ReBRAC builds too."""
 
-    alpha: float = option(2.5, "Alpha", "weight of the action value against imitation", low=0.0, high=1e3)
     actor_every: int = option(2, "Actor delay", "critic updates per actor update", low=1, high=100)
     target_noise: float = option(0.2, "Target noise", "standard deviation of the smoothing noise", low=0.0, high=1.0)
     noise_clip: float = option(0.5, "Noise clip", "bound of the smoothing noise", low=0.0, high=2.0)
     value_size: float = value_size()
+
+
+@dataclass(frozen=True)
+class TD3BCConfig(DelayedActorConfig):
+    """Settings of TD3+BC."""
+
+    alpha: float = option(2.5, "Alpha", "weight of the action value against imitation", low=0.0, high=1e3)
 
 
 PRESETS = {
@@ -52,50 +65,52 @@ class Learner:
         columns = ("states", "actions", "next_states", "rewards", "discounts")
         self.data = Transitions(dataset, config, columns, reward_scale(dataset, config.value_size, config.discount))
         self.generator = torch.Generator().manual_seed(config.seed)
-        hidden = [config.hidden_width] * config.hidden_layers
-        od, ad = dataset.observation_dim, dataset.action_dim
-        self.actor = Networks([od, *hidden, ad], 1, self.generator)
-        self.critic = Networks([od + ad, *hidden, 1], 2, self.generator)
+        self.actor, self.critic = actor_and_critics(dataset, config, self.generator)
         self.actor_target, self.critic_target = self.actor.target(), self.critic.target()
-        self.actor_optimizer = self.actor.adam(config.actor_rate)
-        self.critic_optimizer = self.critic.adam(config.critic_rate)
+        self.first_critic = self.critic.only(1)
 
     def update(self, rate: float = 1.0, report: bool = True) -> dict[str, float]:
         """One update; the losses of this step, action values in reward units."""
         config = self.config
         states, actions, next_states, rewards, discounts = self.data.batch()
-        with torch.no_grad():
-            noise = torch.randn(actions.shape, generator=self.generator) * config.target_noise
-            noise.clamp_(-config.noise_clip, config.noise_clip)
-            following = (torch.tanh(self.actor_target(next_states)[0]) + noise).clamp_(-1, 1)
-            future = self.critic_target(torch.cat([next_states, following], 1)).amin(0)
-            target = rewards + discounts * future
-
-        values = self.critic(torch.cat([states, actions], 1))
-        critic_loss = (values - target).square().mean((1, 2)).sum()
-        critic_loss = descend(critic_loss, self.critic_optimizer, config.critic_rate * rate)
+        following = smoothed_actions(self.actor_target, next_states, config, self.generator)
+        target = rewards + discounts * self.critic_target(torch.cat([next_states, following], 1)).amin(0)
+        pairs = torch.cat([states, actions], 1)
+        values, critic_loss = regress(self.critic, pairs, target, config.critic_rate * rate)
 
         if self.steps % config.actor_every == 0:
-            chosen = torch.tanh(self.actor(states)[0])
-            q = self.critic.frozen(torch.cat([states, chosen], 1))[0]
-            imitation = mse_loss(chosen, actions)
-            actor_loss = imitation - config.alpha / q.detach().abs().mean().clamp_min(1e-6) * q.mean()
-            descend(actor_loss, self.actor_optimizer, config.actor_rate * rate)
+            chosen = torch.tanh(self.actor.forward(states)[0])
+            q = self.first_critic.forward(torch.cat([states, chosen], 1))
+            weight = config.alpha / q.abs().mean().clamp_min(1e-6)
+            uphill = self.first_critic.input_slope(torch.full_like(q, 1 / len(states)))[:, states.shape[1] :]
+            error = chosen - actions
+            slope = (error * (2 / error.numel()) - weight * uphill) * (1 - chosen.square())
+            self.actor.backward(slope[None])
+            self.actor.step(config.actor_rate * rate)
             self.actor_target.follow(self.actor, config.target_rate)
             self.critic_target.follow(self.critic, config.target_rate)
-            self.last = imitation.detach(), q.detach()
+            self.last = error, q
         self.steps += 1
-        if not report:
-            return {}
-        imitation, q = self.last
-        return {
-            "critic_loss": float(critic_loss),
-            "imitation_error": float(imitation),
-            "q_data": float(values.detach().mean()) * self.data.reward_scale,
-            "q_policy": float(q.detach().mean()) * self.data.reward_scale,
-        }
+        return described(critic_loss, values, *self.last, self.data.reward_scale) if report else {}
 
     def teacher(self, steps: int) -> Teacher:
         """The target actor, which averages the last iterates, and both critics in reward units."""
         critics = tuple(self.critic.layers(number, self.data.reward_scale) for number in range(2))
         return make_teacher(self.dataset, self.config, steps, "td3_bc", self.actor_target.layers(), critics)
+
+
+def smoothed_actions(actor: Networks, states: Tensor, config: DelayedActorConfig, generator: torch.Generator) -> Tensor:
+    """Actions of ``actor`` with clipped noise: a critic's peak that is good only at a point is no good."""
+    actions = torch.tanh(actor(states)[0])
+    noise = torch.randn(actions.shape, generator=generator) * config.target_noise
+    return (actions + noise.clamp_(-config.noise_clip, config.noise_clip)).clamp_(-1, 1)
+
+
+def described(critic_loss: Tensor, values: Tensor, error: Tensor, q: Tensor, reward_scale: float) -> dict[str, float]:
+    """The losses for people: ``error`` of the policy against the data's actions, Q in reward units."""
+    return {
+        "critic_loss": float(critic_loss),
+        "imitation_error": float(error.square().mean()),
+        "q_data": float(values.mean()) * reward_scale,
+        "q_policy": float(q.mean()) * reward_scale,
+    }

@@ -18,7 +18,7 @@ from obd.data.dataset import OfflineDataset
 from obd.errors import Cancelled, ObdError
 from obd.events import ShouldStop
 from obd.policy import Head
-from obd.teachers.networks import set_precision
+from obd.teachers.networks import Networks, set_precision
 from obd.teachers.teacher import CriticNorm, Layers, Teacher
 
 OnProgress = Callable[[int, dict[str, float]], None]
@@ -226,6 +226,7 @@ class Transitions:
         parts = [makers[name]() for name in columns]
         self.widths = [part.shape[1] for part in parts]
         self.table = torch.from_numpy(np.concatenate(parts, axis=1, dtype=np.float32))
+        self.table = self.table.to(torch.get_default_dtype())
         self.count = 0
 
     def batch(self) -> tuple[Tensor, ...]:
@@ -236,6 +237,16 @@ class Transitions:
             self.rows = torch.randint(len(self.table), shape, generator=self.generator)
         self.count += 1
         return torch.split(self.table.index_select(0, self.rows[index]), self.widths, dim=1)
+
+
+def actor_and_critics(
+    dataset: OfflineDataset, config: TeacherConfig, generator: torch.Generator, *, outputs: int = 1, **options: bool
+) -> tuple[Networks, Networks]:
+    """Fresh networks: an actor with ``outputs`` numbers per action, and two critics with these ``options``."""
+    hidden = [config.hidden_width] * config.hidden_layers
+    od, ad = dataset.observation_dim, dataset.action_dim
+    actor = Networks([od, *hidden, outputs * ad], 1, generator)
+    return actor, Networks([od + ad, *hidden, 1], 2, generator, **options)
 
 
 def next_actions(dataset: OfflineDataset) -> tuple[Float, Float]:

@@ -8,6 +8,7 @@ import pytest
 
 from obd.bench import teacher_scores, teachers
 from obd.bench.plain_teachers import PLAIN
+from obd.errors import Cancelled
 from tests.helpers import DATASET, pendulum_dataset
 
 
@@ -26,24 +27,35 @@ def test_scores_resume(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(teacher_scores, "load_dataset", lambda *_, **__: pendulum_dataset())
     monkeypatch.setattr(teacher_scores, "assets_dir", lambda: tmp_path)
     trained: list[tuple[str, int]] = []
+    stopped: list[bool] = []
 
-    def measured(name: str, seed: int, *_: Any) -> dict[str, Any]:
-        trained.append((name, seed))
-        return {"dataset": DATASET, "updates": 7, "seconds": 1.0, "score": 10.0 + seed}
+    def measured(key: dict[str, Any], *_: Any) -> dict[str, Any]:
+        if stopped:
+            raise Cancelled
+        trained.append((key["algorithm"], key["seed"]))
+        return {"dataset": DATASET, "updates": 7, "seconds": 1.0, "score": 10.0 + key["seed"]}
 
     monkeypatch.setattr(teacher_scores, "measured", measured)
     said: list[str] = []
     keywords: dict[str, Any] = {"quick": False, "say": said.append, "should_stop": lambda: False, "dataset": DATASET}
-    teacher_scores.run(**keywords, seeds=1, steps=7, algorithms=["iql"])
-    result = teacher_scores.run(**keywords, seeds=2, steps=7, algorithms=["iql", "bc"])
+    teacher_scores.run(**keywords, seeds=1, algorithms=["iql"])
+    result = teacher_scores.run(**keywords, seeds=2, algorithms=["iql", "bc"])
     assert trained == [("iql", 0), ("iql", 1), ("bc", 0), ("bc", 1)]
-    assert (result["iql"]["score"], result["iql"]["std_over_seeds"]) == (10.5, 0.71)
-    assert "IQL" in said[-2] + said[-1] and "10.5 ± 0.7 (2 seeds)" in said[-1]
+    half = 12.706 * 0.5  # Student's t for two seeds, times their standard error
+    assert result["iql"]["score"] == 10.5
+    assert result["iql"]["ci95"] == pytest.approx([10.5 - half, 10.5 + half], abs=0.01)
+    assert "IQL" in said[-2] + said[-1] and "10.5 [4.1, 16.9]" in said[-1] and "(2 seeds)" in said[-1]
+    assert "mean episode: 11.3; whole-data BC: 10.5" in said[-3]
     assert result["dataset_mean"] == pytest.approx(11.3, abs=0.1)
     stored = (tmp_path / "benchmarks" / "teachers.jsonl").read_text().splitlines()
     assert [json.loads(line)["seed"] for line in stored] == [0, 1, 0, 1]
-    teacher_scores.run(**keywords, seeds=1, steps=8, algorithms=["iql"])  # other settings are another line
-    assert len(trained) == 5
+
+    other = teacher_scores.run(**keywords, seeds=1, steps=8, algorithms=["iql"])  # other settings are another line
+    assert len(trained) == 5 and other["iql"]["seeds"] == 1 and "bc" not in other
+    stopped.append(True)
+    with pytest.raises(Cancelled):
+        teacher_scores.run(**keywords, seeds=3, algorithms=["iql"])
+    assert len((tmp_path / "benchmarks" / "teachers.jsonl").read_text().splitlines()) == 5
 
 
 def test_quick_scores_train_for_real(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -15,30 +16,56 @@ from tests.teachers.conftest import line_dataset
 TINY = {"hidden_width": 16, "batch_size": 32, "hidden_layers": 2, "discount": 0.8}
 
 
-def difference(networks: Networks, modules: list[Any]) -> float:
-    """Largest distance between a parameter of ours and its counterpart."""
-    distances = []
+@pytest.fixture(autouse=True)
+def double_precision() -> Iterator[None]:
+    """Rounding then hides nothing: a wrong gradient shows in the first digits."""
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float64)
+    yield
+    torch.set_default_dtype(before)
+
+
+def assert_equal(ours: Networks, modules: list[Any]) -> None:
+    """Every parameter of ours is its counterpart, to a relative 1e-8."""
     for number, module in enumerate(modules):
-        flat = [tensor for pair in networks.layers(number) for tensor in pair]
-        distances += [float((a - b.detach()).abs().max()) for a, b in zip(flat, module.parameters(), strict=True)]
-    return max(distances)
+        flat = [tensor for pair in ours.layers(number) for tensor in pair]
+        torch.testing.assert_close(flat, [tensor.detach() for tensor in module.parameters()], rtol=1e-8, atol=1e-12)
 
 
 @pytest.mark.parametrize("name", sorted(PLAIN))
 @pytest.mark.parametrize("preset", ["fast", "paper"])
 def test_same_batches_same_parameters(name: str, preset: str) -> None:
-    config = teacher_config(name, preset, steps=6, **TINY)
-    learner: Any = algorithm(name).learner(line_dataset(), config)
+    learner: Any = algorithm(name).learner(line_dataset(), teacher_config(name, preset, steps=6, **TINY))
     plain = PLAIN[name](learner)
-    start = learner.critic.flat.detach().clone()
+    start = learner.critic.flat.clone()
     for _ in range(6):
         learner.update(1.0, False)
         plain.update()
-    assert float((learner.critic.flat.detach() - start).abs().max()) > 1e-4
-    assert difference(learner.actor, [plain.actor]) < 1e-5
-    assert difference(learner.critic, [plain.q1, plain.q2]) < 1e-5
-    assert difference(learner.critic_target, [plain.q1_target, plain.q2_target]) < 1e-5
+    assert float((learner.critic.flat - start).abs().max()) > 1e-4
+    assert_equal(learner.actor, [plain.actor])
+    assert_equal(learner.critic, [plain.q1, plain.q2])
+    assert_equal(learner.critic_target, [plain.q1_target, plain.q2_target])
     if name == "iql":
-        assert difference(learner.value, [plain.value]) < 1e-5
+        assert_equal(learner.value, [plain.value])
     if name == "cal_ql":
-        torch.testing.assert_close(learner.log_temperature, plain.log_temperature, rtol=1e-5, atol=1e-6)
+        assert learner.temperature.value == pytest.approx(float(plain.log_temperature.detach()), rel=1e-8)
+
+
+def test_cal_ql_does_not_depend_on_the_unit_of_rewards() -> None:
+    """``value_size`` is a change of units: penalty and calibration follow from it exactly."""
+    learners: list[Any] = []
+    for size in (0.0, 7.0):
+        config = teacher_config("cal_ql", "paper", steps=2, value_size=size, **TINY)
+        learner: Any = algorithm("cal_ql").learner(line_dataset(), config)
+        for tensor in (learner.critic.weights[-1], learner.critic.biases[-1]):
+            tensor.mul_(learner.unit)  # the same critics in the other unit
+        learner.critic_target.flat.copy_(learner.critic.flat)
+        learner.update(1.0, False)
+        learners.append(learner)
+    raw, scaled = learners
+    assert raw.unit == 1 != scaled.unit
+    last = raw.critic.weights[-1].numel() + raw.critic.biases[-1].numel()
+    factors = torch.full_like(raw.critic.gradient, scaled.unit**2)  # of the loss
+    factors[-last:] /= scaled.unit  # the last layer's parameters are in the other unit themselves
+    expected = raw.critic.gradient * factors
+    torch.testing.assert_close(scaled.critic.gradient, expected, rtol=1e-4, atol=1e-6 * float(expected.abs().max()))
