@@ -15,7 +15,7 @@ from streamlit.runtime.scriptrunner import get_script_run_ctx
 from obd.config import PRESETS, DistillConfig, Option, options
 from obd.errors import ObdError
 from obd.runs.store import Run
-from obd.ui import router, state
+from obd.ui import router, state, teacher_choice
 from obd.ui.sentences import distinct, group_label
 from obd.ui.tasks import UNEXPECTED, Task
 from obd.ui.theme import ALL_OBJECTIVE_KEYS, OBJECTIVE_KEYS, style, tag
@@ -198,8 +198,6 @@ def settings_form() -> tuple[list[DistillConfig] | None, bool]:
     Returns the settings of one run per chosen objective (None when they are not valid; the reason is shown) and
     whether Start was pressed.
     """
-    from obd.ui import teacher_choice  # imports torch, which Home must not wait for
-
     catalogue = {info.id: info for info in state.datasets()}
     described = options(DistillConfig)
     names = list(catalogue)
