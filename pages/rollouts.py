@@ -19,18 +19,17 @@ def has_teacher(run: Run) -> bool:
         return False
 
 
-def choose(group: str, runs: list[Run], steps: dict[str, int | None]) -> videos.Request:
+def choose(runs: list[Run], steps: dict[str, int | None]) -> videos.Request:
     """The sidebar: who, how and how long.  Raises ObdError if that makes no video."""
     members = cast.choices(runs, steps, has_teacher(runs[0]))
     view = st.segmented_control(
         "View", list(videos.VIEWS), format_func=videos.VIEWS.get, default="tiled", required=True, key="film",
         persist_state="session", bind="query-params",
     )  # fmt: skip
-    ids = st.pills(
-        "Who", list(members), selection_mode="multi", default=cast.usual(members), key=f"who {group}",
-        format_func=lambda name: f"{style(members[name].key).glyph} {members[name].label}", persist_state="session",
-        help="An ensemble acts with the mean action of ten students.",
-    )  # fmt: skip
+    words = {name: f"{style(member.key).glyph} {member.label}" for name, member in members.items()}
+    ids = widgets.choose_several(
+        "who", words, cast.usual(members), "An ensemble acts with the mean action of ten students."
+    )
     students = st.multiselect(
         "Student number", list(range(1, cast.STUDENTS + 1)), default=[1], key="student", persist_state="session",
         bind="query-params", help="Students differ in their random start. Number 1 is shown, not the best one.",
@@ -125,7 +124,7 @@ def page() -> None:
         st.fragment(too_early, run_every=2.0 if active else None)(group, runs)
         return
     with st.sidebar:
-        request = choose(group, runs, shown)
+        request = choose(runs, shown)
         if active:
             st.fragment(newer, run_every=2.0)(group, runs, shown)
     video = videos.shipped(request) or videos.existing(request.path)
