@@ -28,7 +28,10 @@ def choose(runs: list[Run], steps: dict[str, int | None]) -> videos.Request:
     )  # fmt: skip
     words = {name: f"{style(member.key).glyph} {member.label}" for name, member in members.items()}
     ids = widgets.choose_several(
-        "who", words, cast.usual(members), "An ensemble acts with the mean action of ten students."
+        "who",
+        words,
+        cast.usual(members),
+        "An ensemble acts with the mean action of ten students. Whole-data BC is trained once, in under half a minute.",
     )
     students = st.multiselect(
         "Student number", list(range(1, cast.STUDENTS + 1)), default=[1], key="student", persist_state="session",
@@ -71,7 +74,7 @@ def waiting(key: tuple[object, ...], request: videos.Request) -> None:
     task = state.tasks().get(key)
     picture = videos.picture_address(task.preview if task else None)
     player.show(player.waiting(str(key), picture, "The video while it is being drawn", request.size))
-    widgets.poll(key, "Training students, playing their episodes and drawing them:")
+    widgets.poll(key, "Training, playing the episodes and drawing them:")
 
 
 def show(video: videos.Video, request: videos.Request) -> None:
@@ -79,7 +82,8 @@ def show(video: videos.Video, request: videos.Request) -> None:
     player.show(video.contract(player.media_url(video.path)))
     made = [f"step {m.step:,} of {style(m.key).label}" for m in request.members if m.step is not None]
     parts = [f"Start state {request.seed}", "returns are of whole episodes, 0 is random, 100 expert", video.renderer()]
-    st.caption("; ".join([*parts, *(["trained on " + ", ".join(dict.fromkeys(made))] if made else [])]) + ".")
+    trained = ["trained on " + ", ".join(dict.fromkeys(made))] if made else []
+    st.caption("; ".join([*parts, *trained, *video.remarks]) + ".")
     with st.sidebar:
         st.caption("Download the video or its numbers")
         for column, (name, data, mime) in zip(st.columns(3), videos.downloads(video), strict=True):

@@ -52,13 +52,21 @@ def list_teachers(dataset_id: str, env_id: str) -> list[TeacherFile]:
     return found + [teacher for teacher in own if teacher is not None and teacher.env_id == env_id]
 
 
-def _describe(path: Path) -> TeacherFile | None:
-    """The header of a teacher file; no tensor is read."""
+def header(path: Path) -> dict[str, str]:
+    """The metadata of a teacher file; empty if it is not one or cannot be read.  No tensor is read."""
     try:
         with safe_open(str(path), framework="numpy") as file:
             metadata: dict[str, str] = file.metadata() or {}
-        if metadata.get("format") != FORMAT:
-            return None
+    except (SafetensorError, OSError):
+        return {}
+    return metadata if metadata.get("format") == FORMAT else {}
+
+
+def _describe(path: Path) -> TeacherFile | None:
+    metadata = header(path)
+    if not metadata:
+        return None
+    try:
         card = json.loads(metadata.get("card", "{}"))
         score = card.get("score", {}).get("mean")
         return TeacherFile(
@@ -71,7 +79,7 @@ def _describe(path: Path) -> TeacherFile | None:
             normalized=bool(card.get("normalized", True)),
             has_values=metadata.get("critics") != "0",
         )
-    except (SafetensorError, OSError, ValueError, AttributeError):
+    except (ValueError, AttributeError):  # the card is not one of ours
         return None
 
 
