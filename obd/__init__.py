@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from obd.evaluation import Score, evaluate
     from obd.runs.dataset_import import import_file
     from obd.students import train_students
-    from obd.teachers.teacher import Teacher, load_teacher, shipped_teacher_path
+    from obd.teachers.files import shipped_teacher_path
+    from obd.teachers.teacher import Teacher, load_teacher
 
 _HOMES = {
     "DistillConfig": "obd.config",
@@ -40,7 +41,7 @@ _HOMES = {
     "train_students": "obd.students",
     "Teacher": "obd.teachers.teacher",
     "load_teacher": "obd.teachers.teacher",
-    "shipped_teacher_path": "obd.teachers.teacher",
+    "shipped_teacher_path": "obd.teachers.files",
 }
 __all__ = [
     "DistillConfig",

@@ -6,7 +6,6 @@ import streamlit as st
 
 from obd.data.catalog import DatasetInfo
 from obd.ui import cardtext, catalogue, datacard, datasets, importer, state, widgets
-from obd.ui.teach_panel import teach_panel
 
 
 def waiting(key: datasets.Key, text: str) -> None:
@@ -18,8 +17,19 @@ def actions(info: DatasetInfo) -> None:
     """What can be done with a dataset that is here."""
     if st.button("Distil this", type="primary", icon=":material/filter_alt:", key="distil this"):
         st.switch_page("pages/distill.py", query_params={"dataset": info.id})
-    with st.expander("Teach: make a near-expert from this dataset", icon=":material/school:"):
-        teach_panel(info.id)
+    teaching = state.tasks().get(("teach", info.id))
+    panel = st.expander(
+        "Teach: make a near-expert from this dataset",
+        expanded=teaching is not None and teaching.state == "running",
+        icon=":material/school:",
+        key=f"teach {info.id}",
+        on_change="rerun",
+    )
+    if panel.open:
+        from obd.ui.teach_panel import teach_panel  # imports torch, which the card must not wait for
+
+        with panel:
+            teach_panel(info.id)
 
 
 def get(info: DatasetInfo) -> None:

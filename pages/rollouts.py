@@ -19,18 +19,20 @@ def has_teacher(run: Run) -> bool:
         return False
 
 
-def choose(group: str, runs: list[Run], steps: dict[str, int | None]) -> videos.Request:
+def choose(runs: list[Run], steps: dict[str, int | None]) -> videos.Request:
     """The sidebar: who, how and how long.  Raises ObdError if that makes no video."""
     members = cast.choices(runs, steps, has_teacher(runs[0]))
     view = st.segmented_control(
         "View", list(videos.VIEWS), format_func=videos.VIEWS.get, default="tiled", required=True, key="film",
         persist_state="session", bind="query-params",
     )  # fmt: skip
-    ids = st.pills(
-        "Who", list(members), selection_mode="multi", default=cast.usual(members), key=f"who {group}",
-        format_func=lambda name: f"{style(members[name].key).glyph} {members[name].label}", persist_state="session",
-        help="An ensemble acts with the mean action of ten students.",
-    )  # fmt: skip
+    words = {name: f"{style(member.key).glyph} {member.label}" for name, member in members.items()}
+    ids = widgets.choose_several(
+        "who",
+        words,
+        cast.usual(members),
+        "An ensemble acts with the mean action of ten students. Whole-data BC is trained once, in under half a minute.",
+    )
     students = st.multiselect(
         "Student number", list(range(1, cast.STUDENTS + 1)), default=[1], key="student", persist_state="session",
         bind="query-params", help="Students differ in their random start. Number 1 is shown, not the best one.",
@@ -72,7 +74,7 @@ def waiting(key: tuple[object, ...], request: videos.Request) -> None:
     task = state.tasks().get(key)
     picture = videos.picture_address(task.preview if task else None)
     player.show(player.waiting(str(key), picture, "The video while it is being drawn", request.size))
-    widgets.poll(key, "Training students, playing their episodes and drawing them:")
+    widgets.poll(key, "Training, playing the episodes and drawing them:")
 
 
 def show(video: videos.Video, request: videos.Request) -> None:
@@ -80,7 +82,8 @@ def show(video: videos.Video, request: videos.Request) -> None:
     player.show(video.contract(player.media_url(video.path)))
     made = [f"step {m.step:,} of {style(m.key).label}" for m in request.members if m.step is not None]
     parts = [f"Start state {request.seed}", "returns are of whole episodes, 0 is random, 100 expert", video.renderer()]
-    st.caption("; ".join([*parts, *(["trained on " + ", ".join(dict.fromkeys(made))] if made else [])]) + ".")
+    trained = ["trained on " + ", ".join(dict.fromkeys(made))] if made else []
+    st.caption("; ".join([*parts, *trained, *video.remarks]) + ".")
     with st.sidebar:
         st.caption("Download the video or its numbers")
         for column, (name, data, mime) in zip(st.columns(3), videos.downloads(video), strict=True):
@@ -125,7 +128,7 @@ def page() -> None:
         st.fragment(too_early, run_every=2.0 if active else None)(group, runs)
         return
     with st.sidebar:
-        request = choose(group, runs, shown)
+        request = choose(runs, shown)
         if active:
             st.fragment(newer, run_every=2.0)(group, runs, shown)
     video = videos.shipped(request) or videos.existing(request.path)

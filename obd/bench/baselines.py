@@ -23,7 +23,8 @@ from obd.runs.execute import EVALUATION_SEED
 from obd.runs.store import write_atomic
 from obd.students import random_selection, train_other_students
 from obd.teachers.behaviour_cloning import BCConfig, clone_behaviour
-from obd.teachers.teacher import load_teacher, shipped_teacher_path
+from obd.teachers.files import shipped_teacher_path
+from obd.teachers.teacher import load_teacher
 
 SIZES = (256,)
 SEEDS, STUDENTS, EPISODES = 3, 10, 3

@@ -25,7 +25,8 @@ from obd.render.crew import Crew
 from obd.runs.execute import GroupExecution
 from obd.runs.showcase import showcase_dir
 from obd.runs.store import Run, create_run
-from obd.teachers.teacher import load_teacher, shipped_teacher_path
+from obd.teachers.files import shipped_teacher_path
+from obd.teachers.teacher import load_teacher
 from obd.ui import cast, videos
 from obd.ui.tasks import Task
 

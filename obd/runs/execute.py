@@ -25,7 +25,8 @@ from obd.objectives import OuterTargets, needs_teacher, needs_values, run_target
 from obd.policy import EnsemblePolicy
 from obd.runs.store import Run, finite, progress_row
 from obd.students import train_students
-from obd.teachers.teacher import Teacher, load_teacher, shipped_teacher_path
+from obd.teachers.files import shipped_teacher_path
+from obd.teachers.teacher import Teacher, load_teacher
 
 log = logging.getLogger(__name__)
 

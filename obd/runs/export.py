@@ -13,6 +13,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import io
+import itertools
 import json
 import tempfile
 import warnings
@@ -31,26 +32,6 @@ from obd.policy import MLPPolicy
 from obd.runs.execute import EVALUATION_SEED
 from obd.runs.store import Run, disk_error, write_atomic
 from obd.students import train_students
-
-SNIPPET = """import json, numpy as np, torch
-file = np.load("distilled.npz")
-recipe, actions = json.loads(str(file["card"]))["recipe"], torch.from_numpy(file["actions"])
-states = torch.from_numpy((file["observations"] - file["observation_mean"]) / file["observation_std"])
-widths = [states.shape[1], *[recipe["hidden_width"]] * recipe["hidden_layers"], actions.shape[1]]
-layers = [torch.nn.Linear(inputs, outputs) for inputs, outputs in zip(widths, widths[1:])]
-for layer in layers:
-    torch.nn.init.orthogonal_(layer.weight, recipe["output_gain"] if layer is layers[-1] else 2**0.5)
-    torch.nn.init.zeros_(layer.bias)
-student = torch.nn.Sequential(*[part for layer in layers for part in (layer, torch.nn.ReLU())][:-1], torch.nn.Tanh())
-groups = [{"params": layer.parameters(), "lr": rate} for layer, rate in zip(layers, recipe["step_sizes"])]
-optimizer, steps = torch.optim.SGD(groups, momentum=recipe["inner_momentum"]), recipe["inner_steps"]
-fall = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda t: 1 - t / steps * recipe["step_size_decay"])
-n = min(recipe["inner_batch"], len(states)) or len(states)
-for t in range(steps):
-    i = min(t % -(-len(states) // n) * n, len(states) - n)
-    loss = (student(states[i : i + n]) - actions[i : i + n]).square().sum(1).mean()
-    optimizer.zero_grad(), loss.backward(), optimizer.step(), fall.step()
-"""
 
 
 def export(run: Run, kind: str) -> bytes:
@@ -218,6 +199,36 @@ def torchscript(run: Run) -> bytes:
     return stream.getvalue()
 
 
+# -- ten lines that train another one -------------------------------------------------------------------------
+
+
+SNIPPET_NOTE = (
+    "The recipe in ten lines; only the start of the weights is PyTorch's own, where the students here start orthogonal."
+)
+
+
+def snippet(found: DistilledDataset) -> str:
+    """PyTorch code that trains a student on ``distilled.npz`` with the recipe of the set, written out.
+
+    It differs from the students measured here in one thing: the weights start as PyTorch starts them.
+    """
+    recipe, (size, inputs), outputs = found.recipe, found.observations.shape, found.actions.shape[1]
+    widths = [inputs, *[recipe.hidden_width] * recipe.hidden_layers, outputs]
+    steps, rows = recipe.inner_steps, min(recipe.inner_batch, size) or size
+    fall, momentum = f" - step / {steps}" if recipe.step_size_decay else "", f"{recipe.inner_momentum:g}"
+    return f"""import numpy as np, torch
+file = dict(np.load("distilled.npz"))
+states = torch.from_numpy((file["observations"] - file["observation_mean"]) / file["observation_std"])
+layers = [torch.nn.Linear(*sizes) for sizes in {list(itertools.pairwise(widths))}]
+student = torch.nn.Sequential(*[part for layer in layers for part in (layer, torch.nn.ReLU())][:-1], torch.nn.Tanh())
+groups = [dict(params=layer.parameters(), lr=rate) for layer, rate in zip(layers, file["step_sizes"].tolist())]
+schedule = torch.optim.lr_scheduler.LambdaLR(torch.optim.SGD(groups, 0, {momentum}), lambda step: 1{fall})
+for i in np.minimum(np.arange({steps}) % {-(-size // rows)} * {rows}, {size - rows}):
+    loss = (student(states[i : i + {rows}]) - torch.from_numpy(file["actions"][i : i + {rows}])).square().sum(1).mean()
+    student.zero_grad(), loss.backward(), schedule.optimizer.step(), schedule.step()
+"""
+
+
 # -- the card ------------------------------------------------------------------------------------------------
 
 
@@ -241,7 +252,8 @@ def card_markdown(run: Run) -> str:
     lines += ["", "## Scores", "", *_scores(card.get("scores") or {})]
     lines += ["", "## How to train a student", "", f"- {_recipe_words(found)}"]
     lines += [f"- {name}: {_line(value)}" for name, value in recipe_dict(recipe).items()]
-    lines += ["", "```python", SNIPPET.rstrip(), "```", "", "## What is in the file", "", *_contents(found)]
+    lines += ["", SNIPPET_NOTE, "", "```python", snippet(found).rstrip(), "```"]
+    lines += ["", "## What is in the file", "", *_contents(found)]
     lines += ["", "## Settings of the distillation", ""]
     lines += [f"- {_line(name)}: {_line(value)}" for name, value in dict(card.get("settings") or {}).items()]
     lines += ["", "Method: Lei, Zhang, Tao, Offline Behavior Distillation, NeurIPS 2024, arXiv 2410.22728.", ""]
@@ -290,7 +302,7 @@ def _contents(found: DistilledDataset) -> list[str]:
 def everything(run: Run) -> bytes:
     """A zip with the set in both formats, the card, the snippet and a trained student."""
     contents = {f"distilled{ending}": make(run) for kind, (ending, make) in FORMATS.items() if kind != "minari"}
-    return _zip(contents | {"README.md": card_markdown(run).encode(), "train.py": SNIPPET.encode()})
+    return _zip(contents | {"README.md": card_markdown(run).encode(), "train.py": snippet(run.distilled()).encode()})
 
 
 FORMATS: dict[str, tuple[str, Callable[[Run], bytes]]] = {  # name -> (ending, content)

@@ -19,8 +19,6 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError, safe_open
-
 from obd.data.dataset import OfflineDataset
 from obd.data.identifiers import check_id
 from obd.errors import ObdError
@@ -28,7 +26,7 @@ from obd.evaluation import Score, evaluate
 from obd.events import ShouldStop
 from obd.paths import teachers_dir
 from obd.teachers import DEFAULT_PRESET, algorithm, behaviour_cloning, teacher_config
-from obd.teachers.teacher import FORMAT, Teacher, load_teacher, save_teacher, shipped_teacher_path
+from obd.teachers.teacher import Teacher, load_teacher, save_teacher
 from obd.teachers.training import Session
 
 log = logging.getLogger(__name__)
@@ -272,69 +270,9 @@ def measured_return(
 # -- teacher files ---------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class TeacherFile:
-    """A teacher that can be chosen: ``path`` is "" for the one shipped with the dataset.
-
-    ``score`` and ``normalized`` come from the card; None when the file was not taught here.
-    """
-
-    path: str
-    algorithm: str
-    origin: str
-    env_id: str
-    created: str = ""
-    score: float | None = None
-    normalized: bool = True
-    has_values: bool = True
-
-
 def file_name(request: TeachRequest) -> str:
     stem = check_id(request.dataset).replace("/", "_")
     return f"{stem}__{request.algorithm}__{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(2)}.safetensors"
-
-
-def list_teachers(dataset_id: str, env_id: str) -> list[TeacherFile]:
-    """Teachers that fit a dataset: the shipped one first, then own and opened files of its environment, newest first.
-
-    Files that cannot be read are left out.
-    """
-    found = []
-    try:
-        shipped = _describe(shipped_teacher_path(dataset_id))
-        if shipped is not None:
-            found.append(replace(shipped, path="", origin="shipped"))
-    except ObdError:
-        pass
-    try:
-        files = sorted(teachers_dir().glob("*.safetensors"), key=lambda path: -path.stat().st_mtime)
-    except OSError:
-        files = []
-    own = (_describe(path) for path in files)
-    return found + [teacher for teacher in own if teacher is not None and teacher.env_id == env_id]
-
-
-def _describe(path: Path) -> TeacherFile | None:
-    """The header of a teacher file; no tensor is read."""
-    try:
-        with safe_open(str(path), framework="pt") as file:
-            metadata: dict[str, str] = file.metadata() or {}
-        if metadata.get("format") != FORMAT:
-            return None
-        card = json.loads(metadata.get("card", "{}"))
-        score = card.get("score", {}).get("mean")
-        return TeacherFile(
-            path=str(path),
-            algorithm=metadata.get("algorithm", ""),
-            origin="opened" if path.name.startswith("opened") else "taught",
-            env_id=metadata.get("env_id", ""),
-            created=str(card.get("created", "")),
-            score=float(score) if isinstance(score, int | float) else None,
-            normalized=bool(card.get("normalized", True)),
-            has_values=metadata.get("critics") != "0",
-        )
-    except (SafetensorError, OSError, ValueError, AttributeError):
-        return None
 
 
 def open_teacher_file(name: str, content: bytes, env_id: str) -> Path:

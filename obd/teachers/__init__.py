@@ -1,18 +1,22 @@
-"""Offline reinforcement learning: one file per algorithm, one teacher file format."""
+"""Offline reinforcement learning: one file per algorithm, one teacher file format.
+
+The table of algorithms names their modules and imports one when it is used: pages list algorithms without torch.
+"""
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from obd.data.dataset import OfflineDataset
 from obd.errors import ObdError
 from obd.events import ShouldStop
-from obd.teachers import behaviour_cloning, cal_ql, iql, rebrac, td3_bc
-from obd.teachers.teacher import Teacher
-from obd.teachers.training import Learner, OnProgress, Session
-from obd.teachers.training import train as run_session
+
+if TYPE_CHECKING:
+    from obd.teachers.teacher import Teacher
+    from obd.teachers.training import Learner, OnProgress
 
 DEFAULT_PRESET = "fast"
 
@@ -24,53 +28,62 @@ class Algorithm:
     Attributes:
         label: name for people.
         summary: one line in plain words.
-        config: its settings, a frozen dataclass with the published values as defaults.
-        learner: (dataset, settings) -> Learner.
-        presets: named settings; ``fast`` is made for three minutes on one core, ``paper`` is as published.
+        module: in this package; it has a class ``Learner`` and ``PRESETS``.
+        settings: name of the module's frozen dataclass with the published values as defaults.
     """
 
     label: str
     summary: str
-    config: type
-    learner: Callable[[OfflineDataset, Any], Learner]
-    presets: dict[str, dict[str, Any]]
+    module: str
+    settings: str
+
+    @property
+    def config(self) -> type:
+        """Its settings."""
+        found: type = getattr(self._module, self.settings)
+        return found
+
+    @property
+    def learner(self) -> Callable[[OfflineDataset, Any], Learner]:
+        """(dataset, settings) -> Learner."""
+        found: Callable[[OfflineDataset, Any], Learner] = self._module.Learner
+        return found
+
+    @property
+    def presets(self) -> dict[str, dict[str, Any]]:
+        """Named settings; ``fast`` is made for three minutes on one core, ``paper`` is as published."""
+        found: dict[str, dict[str, Any]] = self._module.PRESETS
+        return found
+
+    @property
+    def _module(self) -> Any:
+        return importlib.import_module(f"obd.teachers.{self.module}")
 
 
 ALGORITHMS: dict[str, Algorithm] = {
     "td3_bc": Algorithm(
-        "TD3+BC",
-        "maximises the action value while staying near the data's actions",
-        td3_bc.TD3BCConfig,
-        td3_bc.Learner,
-        td3_bc.PRESETS,
+        "TD3+BC", "maximises the action value while staying near the data's actions", "td3_bc", "TD3BCConfig"
     ),
     "rebrac": Algorithm(
         "ReBRAC",
         "TD3+BC with layer norm and a second penalty inside the critic's target",
-        rebrac.ReBRACConfig,
-        rebrac.Learner,
-        rebrac.PRESETS,
+        "rebrac",
+        "ReBRACConfig",
     ),
     "iql": Algorithm(
-        "IQL",
-        "learns values from the data's actions only and clones the better ones",
-        iql.IQLConfig,
-        iql.Learner,
-        iql.PRESETS,
+        "IQL", "learns values from the data's actions only and clones the better ones", "iql", "IQLConfig"
     ),
     "cal_ql": Algorithm(
         "Cal-QL",
         "keeps the values of unseen actions low, but not below the data's returns; the paper's teacher, and slow",
-        cal_ql.CalQLConfig,
-        cal_ql.Learner,
-        cal_ql.PRESETS,
+        "cal_ql",
+        "CalQLConfig",
     ),
     "bc": Algorithm(
         "Behaviour cloning",
         "imitates every action in the data: the baseline, without action values",
-        behaviour_cloning.BCConfig,
-        behaviour_cloning.Learner,
-        behaviour_cloning.PRESETS,
+        "behaviour_cloning",
+        "BCConfig",
     ),
 }
 
@@ -103,8 +116,7 @@ def train(
     should_stop: ShouldStop | None = None,
 ) -> Teacher:
     """Train a teacher; see :func:`obd.teachers.training.train` for progress and errors."""
+    from obd.teachers.training import train as run_session
+
     config = teacher_config(name) if config is None else config
     return run_session(algorithm(name).learner(dataset, config), config, on_progress, should_stop)
-
-
-__all__ = ["ALGORITHMS", "DEFAULT_PRESET", "Algorithm", "Session", "Teacher", "algorithm", "teacher_config", "train"]

@@ -26,14 +26,12 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from obd import paths
 from obd.data.dataset import OfflineDataset
-from obd.data.identifiers import check_id
 from obd.data.reference import DIMENSIONS
 from obd.errors import ObdError
 from obd.policy import Head, MLPPolicy
+from obd.teachers.files import FORMAT
 
-FORMAT = "obd-teacher-1"
 HEADS = ("tanh", "tanh_gaussian")
 NORM_EPSILON = 1e-5  # of the critics' layer norm
 CHUNK = 16_384  # rows evaluated at once: keeps a million states within a few dozen megabytes
@@ -221,17 +219,6 @@ def load_teacher(path: Path | str) -> Teacher:
             f"The file {path} is not a teacher file: its format is {metadata.get('format')!r}, expected {FORMAT!r}."
         )
     return _build(path, tensors, metadata)
-
-
-def shipped_teacher_path(dataset_id: str) -> Path:
-    """The teacher file shipped for a dataset.  Raises ObdError when there is none."""
-    path = paths.assets_dir() / "teachers" / f"{check_id(dataset_id).replace('/', '_')}.safetensors"
-    if not path.is_file():
-        raise ObdError(
-            f"No teacher is shipped for {dataset_id}; train one with "
-            f"`python -m obd teach --dataset {dataset_id} --algorithm td3_bc --seconds 600 --out teacher.safetensors`."
-        )
-    return path
 
 
 def _build(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> Teacher:

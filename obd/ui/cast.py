@@ -1,4 +1,4 @@
-"""Who can be watched: students and ensembles of each distilled set, random selection, the teacher."""
+"""Who can be watched: students and ensembles of each distilled set, random selection, whole-data BC, the teacher."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from obd.engine.distilled import DistilledDataset, load_distilled
 from obd.errors import ObdError
 from obd.policy import EnsemblePolicy, Policy
 from obd.runs.store import ACTIVE_STATES, Run
+from obd.runs.whole_bc import whole_clone
 from obd.students import random_selection, train_students
 from obd.ui.theme import style
 
@@ -24,7 +25,9 @@ ENSEMBLE = 10  # students whose mean action is an ensemble's
 STUDENTS = 10  # that can be chosen from
 LIMIT = 9  # policies in one video
 
-KINDS = ("student", "ensemble", "random_selection", "teacher")
+KINDS = ("student", "ensemble", "random_selection", "whole_bc", "teacher")
+UNUSUAL = ("ensemble", "whole_bc")  # kinds that are shown only when asked for
+WORK = {"whole_bc": 30.0}  # how long a kind of policy takes compared with one student
 
 
 @dataclass(frozen=True)
@@ -52,6 +55,8 @@ class Member:
     @property
     def stamp(self) -> str:
         """Changes whenever the policy would be another one."""
+        if self.kind == "whole_bc":
+            return f"whole_bc:{self.run.config.dataset}"
         if self.kind == "teacher":
             return f"teacher:{self.run.config.dataset}:{self.run.config.teacher}"
         if self.kind == "random_selection":
@@ -79,12 +84,13 @@ def snapshots(runs: Sequence[Run]) -> dict[str, int | None]:
 
 
 def choices(runs: Sequence[Run], steps: Mapping[str, int | None], teacher: bool) -> dict[str, Member]:
-    """Everyone who can be chosen, by id: baselines, one student and one ensemble per run, the teacher."""
+    """Everyone who can be chosen, by id: baselines, one student per run, the teacher, one ensemble per run."""
     ready = [run for run in runs if run.id in steps]
     if not ready:
         return {}
     first = ready[0]
     found = [Member("random_selection", "random_selection", "random_selection", "Random selection", first)]
+    found.append(Member("whole_bc", "whole_bc", "whole_bc", style("whole_bc").label, first))
     objectives = [run.config.objective for run in ready]
     students, ensembles = [], []
     for position, run in enumerate(ready):
@@ -104,7 +110,7 @@ def choices(runs: Sequence[Run], steps: Mapping[str, int | None], teacher: bool)
 
 def usual(members: Mapping[str, Member]) -> list[str]:
     """Who is shown until somebody chooses: one student per set between random selection and the teacher."""
-    return [member.id for member in members.values() if member.kind != "ensemble"][:LIMIT]
+    return [member.id for member in members.values() if member.kind not in UNUSUAL][:LIMIT]
 
 
 def select(members: Mapping[str, Member], ids: Sequence[str], students: Sequence[int]) -> list[Member]:
@@ -162,14 +168,20 @@ def policies(
         seed: of the students' initialisations; student number n is the nth of this seed.
         on_progress: told the fraction done; may raise to stop.
     """
+    work = [WORK.get(member.kind, 1.0) for member in members]
+    done = [0.0] * len(members)
+
+    def tell(number: int) -> Callable[[float], None]:
+        def told(fraction: float) -> None:
+            done[number] = work[number] * fraction
+            on_progress(sum(done) / sum(work))
+
+        return told
+
     with ThreadPoolExecutor(2, initializer=_one_thread_each) as pool:
-        futures = [pool.submit(_policy, member, dataset, teacher, shelf, seed) for member in members]
+        futures = [pool.submit(_policy, m, dataset, teacher, shelf, seed, tell(n)) for n, m in enumerate(members)]
         try:
-            found = []
-            for done, future in enumerate(futures):
-                found.append(future.result())
-                on_progress((done + 1) / len(futures))
-            return found
+            return [future.result() for future in futures]
         finally:
             for future in futures:
                 future.cancel()
@@ -180,14 +192,24 @@ def _one_thread_each() -> None:
     torch.set_num_threads(1)
 
 
-def _policy(member: Member, dataset: OfflineDataset, teacher: Callable[[], Policy], shelf: Shelf, seed: int) -> Policy:
+def _policy(
+    member: Member,
+    dataset: OfflineDataset,
+    teacher: Callable[[], Policy],
+    shelf: Shelf,
+    seed: int,
+    on_progress: Callable[[float], None],
+) -> Policy:
     key = f"{member.stamp}:{seed}"
     known: Policy | None = shelf.get(key)
     if known is not None:
+        on_progress(1.0)
         return known
     policy: Policy
     if member.kind == "teacher":
         policy = teacher()
+    elif member.kind == "whole_bc":
+        policy = whole_clone(dataset, on_progress).to_policy()
     else:
         chosen = distilled(member, dataset)
         if member.kind == "ensemble":
@@ -196,6 +218,7 @@ def _policy(member: Member, dataset: OfflineDataset, teacher: Callable[[], Polic
             number = member.student - 1 if member.kind == "student" else 0
             (policy,) = train_students(chosen, 1, seed, first=number)
     shelf.put(key, policy)
+    on_progress(1.0)
     return policy
 
 

@@ -131,7 +131,7 @@ class Filmed(Protocol):
 
 def rollouts_sentence(shots: Sequence[Filmed], view: str) -> str:
     """The message of a video: who of the students returns most, or in a race who is ahead in the end."""
-    students = [shot for shot in shots if shot.key not in ("teacher", "random_selection")]
+    students = [shot for shot in shots if shot.key not in ("teacher", "random_selection", "whole_bc")]
     if view == "race":
         places = sorted((s for s in shots if s.distance is not None), key=lambda s: -(s.distance or 0.0))
         if places:
@@ -144,7 +144,11 @@ def rollouts_sentence(shots: Sequence[Filmed], view: str) -> str:
     text = f"In this episode **{best.label}** returns {best.score:.1f}"
     others = [
         f"{words} {shot.score:.1f}"
-        for key, words in (("random_selection", "a student of as many random pairs"), ("teacher", "the teacher"))
+        for key, words in (
+            ("random_selection", "a student of as many random pairs"),
+            ("whole_bc", "behaviour cloning of the whole dataset"),
+            ("teacher", "the teacher"),
+        )
         if (shot := next((shot for shot in shots if shot.key == key), None)) is not None
     ]
     return text + "".join(f", {other}" for other in others) + "."

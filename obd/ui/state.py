@@ -23,6 +23,7 @@ from obd.runs.jobs import JobQueue
 from obd.runs.manage import empty_trash, read_label
 from obd.runs.showcase import showcase_runs
 from obd.runs.store import Run, list_groups
+from obd.teachers.files import shipped_teacher_path
 from obd.ui.monitor import RunReader
 from obd.ui.tasks import TaskRegistry
 
@@ -120,11 +121,6 @@ def _written(dataset_id: str) -> int:
     except (OSError, ObdError):
         return 0
 
-    def forget(self, dataset_id: str) -> None:
-        """A dataset was replaced."""
-        with self._lock:
-            self._shelf.pop(dataset_id, None)
-
 
 @st.cache_resource(show_spinner=False)
 def shelf() -> DatasetShelf:
@@ -135,7 +131,7 @@ def shelf() -> DatasetShelf:
 @st.cache_resource(max_entries=4, show_spinner=False)
 def teacher(dataset_id: str, path: str) -> Teacher:
     """The teacher at ``path`` or, when empty, the one shipped for the dataset."""
-    from obd.teachers.teacher import load_teacher, shipped_teacher_path
+    from obd.teachers.teacher import load_teacher
 
     return load_teacher(Path(path) if path else shipped_teacher_path(dataset_id))
 

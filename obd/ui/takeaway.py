@@ -59,7 +59,8 @@ def files(compared: Sequence[Compared]) -> None:
         download("Everything (.zip)", everything, f"{stem}.zip", "application/zip", "everything", stretch=False)
         measuring(one)
     with st.expander("Train a student on the .npz file with PyTorch alone"):
-        st.code(export.SNIPPET, language="python")
+        st.caption(export.SNIPPET_NOTE)
+        st.code(export.snippet(one.run.distilled()), language="python")
     with st.expander("The card of this set"):
         st.code(card, language="markdown", wrap_lines=True)
 

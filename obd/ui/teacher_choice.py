@@ -6,8 +6,8 @@ from pathlib import Path
 
 import streamlit as st
 
-from obd.runs.teaching import TeacherFile, list_teachers, open_teacher_file
 from obd.teachers import ALGORITHMS
+from obd.teachers.files import TeacherFile, list_teachers
 from obd.ui import state
 from obd.ui.sentences import distinct
 
@@ -51,6 +51,8 @@ def label(file: TeacherFile) -> str:
 
 def upload(dataset_id: str) -> None:
     """Open a teacher file; it is checked, kept, and chosen on the Distil page.  Raises ObdError for a wrong file."""
+    from obd.runs.teaching import open_teacher_file  # imports torch, which listing teachers must not wait for
+
     info = state.dataset_info(dataset_id)
     uploaded = st.file_uploader(
         "Open a teacher file",

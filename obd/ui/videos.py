@@ -29,6 +29,7 @@ from obd.render.race import RACE_SIZE
 from obd.render.trajectory import Trajectory, opening
 from obd.render.video import PANEL_SIZE, Grid, Panel
 from obd.runs.store import disk_error, read_json, write_atomic
+from obd.runs.whole_bc import whole_clone_steps
 from obd.teachers.teacher import Teacher
 from obd.ui import player
 from obd.ui.cast import Member, Shelf, choices, policies, select, snapshots, usual
@@ -103,7 +104,10 @@ class Shot:
 
 @dataclass(frozen=True)
 class Video:
-    """A finished video file with what is in it; ``drawn_by`` says what drew its frames (keys of DRAWERS)."""
+    """A finished video file with what is in it.
+
+    ``drawn_by`` says what drew its frames (keys of DRAWERS), ``remarks`` what else there is to know, in words.
+    """
 
     path: Path
     view: str
@@ -114,6 +118,7 @@ class Video:
     shots: tuple[Shot, ...]
     drawn_by: tuple[str, ...]
     tracks: tuple[Track, ...]
+    remarks: tuple[str, ...] = ()
 
     def renderer(self) -> str:
         """What drew it, in words."""
@@ -158,8 +163,10 @@ def existing(path: Path) -> Video | None:
             return None
         shots = tuple(Shot(**shot) for shot in values.pop("shots"))
         tracks = player.from_json(values.pop("tracks"))
-        size, drawn_by = values.pop("size"), values.pop("drawn_by")
-        return Video(path, shots=shots, tracks=tracks, size=(size[0], size[1]), drawn_by=tuple(drawn_by), **values)
+        size, drawn_by, remarks = values.pop("size"), tuple(values.pop("drawn_by")), tuple(values.pop("remarks", ()))
+        return Video(
+            path, shots=shots, tracks=tracks, size=(size[0], size[1]), drawn_by=drawn_by, remarks=remarks, **values
+        )
     except (ObdError, KeyError, TypeError, IndexError):
         return None
 
@@ -231,7 +238,16 @@ def make(
         for member, episode in zip(request.members, episodes, strict=True)
     )
     video = Video(
-        path, request.view, dataset.env_id, film.fps, film.frames, film.size, tuple(shots), tuple(drawn_by), tracks
+        path,
+        request.view,
+        dataset.env_id,
+        film.fps,
+        film.frames,
+        film.size,
+        tuple(shots),
+        tuple(drawn_by),
+        tracks,
+        _remarks(request, dataset),
     )
     notes = {name: value for name, value in vars(video).items() if name != "path"}
     notes |= {"format": FORMAT, "shots": [asdict(shot) for shot in shots], "tracks": player.to_json(tracks)}
@@ -268,6 +284,15 @@ def _episodes(
         if episode.has_states:  # the pictures of other environments take tens of megabytes
             shelf.put(key, episode)
     return [known[key] for key in keys]
+
+
+def _remarks(request: Request, dataset: OfflineDataset) -> tuple[str, ...]:
+    """How long the clone of the whole dataset was trained, if it is on show."""
+    steps = whole_clone_steps(dataset) if any(member.kind == "whole_bc" for member in request.members) else None
+    if steps is None:
+        return ()
+    kept = "" if steps[0] == steps[1] else f", kept from step {steps[1]:,}"
+    return (f"{style('whole_bc').label} was trained for {steps[0]:,} steps on {len(dataset):,} transitions{kept}",)
 
 
 def _film(task: Task, order: Order, path: Path, frames: int, crew: Crew) -> list[str]:

@@ -15,7 +15,7 @@ from streamlit.runtime.scriptrunner import get_script_run_ctx
 from obd.config import PRESETS, DistillConfig, Option, options
 from obd.errors import ObdError
 from obd.runs.store import Run
-from obd.ui import router, state
+from obd.ui import router, state, teacher_choice
 from obd.ui.sentences import distinct, group_label
 from obd.ui.tasks import UNEXPECTED, Task
 from obd.ui.theme import ALL_OBJECTIVE_KEYS, OBJECTIVE_KEYS, style, tag
@@ -23,7 +23,7 @@ from obd.ui.theme import ALL_OBJECTIVE_KEYS, OBJECTIVE_KEYS, style, tag
 log = logging.getLogger(__name__)
 
 # Query parameters of a shareable link, which a page hands on to the next one.
-ADDRESS = ("group", "objective", "view", "runs", "part", "over", "step", "dataset", "do")
+ADDRESS = ("group", "objective", "view", "runs", "part", "over", "step", "dataset", "do", "who")
 
 PRESET_LABELS = {"default": "Ours (minutes)", "paper": "The paper's (hours)"}
 
@@ -171,6 +171,41 @@ def choose_part(name: str, words: dict[str, str]) -> str:
     return _settled(name, chosen)
 
 
+def choose_several(name: str, words: dict[str, str], usual: Sequence[str], help_text: str) -> list[str]:
+    """Any of the keys of ``words``; kept in ``?NAME=one,other`` unless they are the usual ones."""
+    wanted = st.session_state.get(name)
+    known = list(usual) if wanted is None else [key for key in words if key in wanted.split(",")]
+    if wanted and not known:
+        st.warning(f"None of “{plain(wanted[:80])}” is here; these are the usual ones.", icon=":material/info:")
+        known = list(usual)
+    st.session_state[f"{name} choice"] = known
+    chosen = st.pills(
+        name.capitalize(),
+        list(words),
+        selection_mode="multi",
+        format_func=lambda key: words.get(key, key),
+        key=f"{name} choice",
+        help=help_text,
+        on_change=by_hand(_follow_several),
+        args=(name, usual),
+    )
+    _settled_several(name, chosen, usual)
+    return list(chosen)
+
+
+def _follow_several(name: str, usual: Sequence[str]) -> None:
+    _settled_several(name, st.session_state[f"{name} choice"], usual)
+
+
+def _settled_several(name: str, chosen: Sequence[str], usual: Sequence[str]) -> None:
+    """Remember a choice and put it into the address; the usual one is left out, so that it may grow with the runs."""
+    st.session_state[name] = None if set(chosen) == set(usual) else ",".join(chosen)
+    if st.session_state[name]:
+        st.query_params[name] = st.session_state[name]
+    else:
+        st.query_params.pop(name, None)
+
+
 def _follow(name: str) -> None:
     """Callback: the address follows the widget."""
     _settled(name, st.session_state[f"{name} choice"])
@@ -198,8 +233,6 @@ def settings_form() -> tuple[list[DistillConfig] | None, bool]:
     Returns the settings of one run per chosen objective (None when they are not valid; the reason is shown) and
     whether Start was pressed.
     """
-    from obd.ui import teacher_choice  # imports torch, which Home must not wait for
-
     catalogue = {info.id: info for info in state.datasets()}
     described = options(DistillConfig)
     names = list(catalogue)

@@ -10,10 +10,12 @@ import sys
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
-from playwright.sync_api import ConsoleMessage, Page, Request, expect, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, Page, Request, expect, sync_playwright
 
 from obd.config import DEFAULT_DATASET
 from obd.data.catalog import collect
@@ -30,14 +32,14 @@ pytestmark = [
 ]
 
 
-@pytest.fixture
-def address(storage: Path, tmp_path: Path) -> Iterator[str]:
-    """The app as a process of its own on a free port, with a small version of the built-in dataset."""
+@contextmanager
+def serving(folder: Path) -> Iterator[str]:
+    """The app as a process of its own on a free port, with a small version of the built-in dataset; its address."""
     collect(DEFAULT_DATASET, transitions=8_000, workers=1)
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    log = tmp_path / "server.log"
+    log = folder / "server.log"
     command = [sys.executable, "-m", "streamlit", "run", "app.py", "--server.port", str(port)]
     # Compiling every module anew at each of its imports would make the first pages take a minute.
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
@@ -55,8 +57,24 @@ def address(storage: Path, tmp_path: Path) -> Iterator[str]:
 
 
 @pytest.fixture
-def page() -> Iterator[Page]:
-    """A browser window that fails the test on errors of ours and on any request to another machine."""
+def address(storage: Path, tmp_path: Path) -> Iterator[str]:
+    with serving(tmp_path) as url:
+        yield url
+
+
+@contextmanager
+def browsing() -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=str(CHROMIUM), args=["--headless", "--no-sandbox", "--disable-gpu"]
+        )
+        yield browser
+        browser.close()
+
+
+@contextmanager
+def window(browser: Browser, **settings: Any) -> Iterator[Page]:
+    """A window of its own that complains in the end about errors of ours and about requests to other machines."""
     problems: list[str] = []
 
     def on_console(message: ConsoleMessage) -> None:
@@ -67,17 +85,20 @@ def page() -> Iterator[Page]:
         if not re.match(r"(http|ws)://127\.0\.0\.1|data:|blob:", request.url):
             problems.append(f"external request: {request.url}")
 
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=str(CHROMIUM), args=["--headless", "--no-sandbox", "--disable-gpu"]
-        )
-        window = browser.new_context(viewport={"width": 1280, "height": 720}).new_page()
-        window.on("console", on_console)
-        window.on("request", on_request)
-        window.on("pageerror", lambda error: problems.append(f"page error: {error}"))
-        yield window
-        browser.close()
+    context = browser.new_context(**({"viewport": {"width": 1280, "height": 720}} | settings))
+    opened = context.new_page()
+    opened.on("console", on_console)
+    opened.on("request", on_request)
+    opened.on("pageerror", lambda error: problems.append(f"page error: {error}"))
+    yield opened
+    context.close()
     assert problems == []
+
+
+@pytest.fixture
+def page() -> Iterator[Page]:
+    with browsing() as browser, window(browser) as opened:
+        yield opened
 
 
 def answers(url: str) -> bool:

@@ -80,12 +80,33 @@ def test_a_group_without_a_snapshot_says_when_there_will_be_one(group: list[Run]
 
 def test_wrong_choices_are_one_sentence_each(group: list[Run], open_page: Open) -> None:
     at = open_page("rollouts")
-    at.button_group(key=f"who {group[0].group}").set_value([]).run()
+    at.button_group(key="who choice").set_value([]).run()
     assert [error.value for error in at.error] == ["Choose at least one policy to watch."]
-    at.button_group(key=f"who {group[0].group}").set_value(["dbc", "pbc"])
+    at.button_group(key="who choice").set_value(["dbc", "pbc"])
     at.multiselect(key="student").set_value([1, 2, 3, 4, 5, 6]).run()
     assert not at.exception
     assert len(at.error) == 1 and "at most 9" in at.error[0].value
+
+
+def test_the_address_names_who_is_shown(group: list[Run], open_page: Open) -> None:
+    at = open_page("rollouts", who="teacher,dbc-ensemble,nobody")
+    assert at.button_group(key="who choice").value == ["teacher", "dbc-ensemble"] and not at.warning
+    at.run()
+    assert at.query_params["who"] == "teacher,dbc-ensemble"
+    at.button_group(key="who choice").set_value(["pbc"]).run()
+    assert at.query_params["who"] == "pbc"
+    at.switch_page("pages/compare.py").run()
+    at.switch_page("pages/rollouts.py").run()
+    assert at.button_group(key="who choice").value == ["pbc"]
+    usual = ["random_selection", "dbc", "pbc", "teacher"]
+    at.button_group(key="who choice").set_value(usual).run()
+    assert "who" not in at.query_params
+
+
+def test_an_address_with_nobody_known_is_one_sentence(group: list[Run], open_page: Open) -> None:
+    at = open_page("rollouts", who="<b>,sac")
+    assert len(at.warning) == 1 and "usual ones" in at.warning[0].value and not at.error
+    assert len(at.button_group(key="who choice").value) == 4
 
 
 def test_a_race_of_what_does_not_travel_is_one_sentence(group: list[Run], open_page: Open) -> None:

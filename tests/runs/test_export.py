@@ -106,15 +106,22 @@ def test_the_snippet_trains_the_same_student(run: Run, tmp_path: Path, monkeypat
     found = run.distilled()
     names: dict[str, Any] = {}
     torch.manual_seed(0)
-    exec(export.SNIPPET, names)
+    code = export.snippet(found)
+    assert len(code.splitlines()) == 10 and max(map(len, code.splitlines())) < 130
+    exec(code, names)
     ours = [np.square(p.act(found.observations) - found.actions).mean() for p in train_students(found, 10)]
     with torch.no_grad():
-        own = float((names["student"](names["states"]) - names["actions"]).square().mean())
+        own = float((names["student"](names["states"]) - torch.from_numpy(found.actions)).square().mean())
     assert own < 2 * max(ours) + 0.05
     shape = Shape(1, 10, 3, 1, (16, 16), 10, 4)
     starts = iter(orthogonal_parameters(shape, generator(3, 0), found.recipe.output_gain))
-    monkeypatch.setattr(torch.nn.init, "orthogonal_", lambda weight, _gain: weight.data.copy_(next(starts)[0][0].T))
-    exec(export.SNIPPET, names)
+
+    def start(layer: torch.nn.Linear) -> None:
+        weight, bias = next(starts)
+        layer.weight.data, layer.bias.data = weight[0].T.clone(), bias[0].reshape(-1).clone()
+
+    monkeypatch.setattr(torch.nn.Linear, "reset_parameters", start)
+    exec(code, names)
     expected = train_students(found, 1, 3)[0].act(found.observations)
     with torch.no_grad():
         assert np.allclose(names["student"](names["states"]), expected, atol=1e-4)
@@ -142,7 +149,7 @@ def test_the_card_says_what_the_set_is(run: Run) -> None:
     for words in (DATASET, "abc", "Pendulum-v1", "pbc", "teacher.safetensors", "12.0, 95 % interval 11.0 to 13.0"):
         assert words in card
     assert "made \\| here \\<b\\>" in card  # text from a foreign card is not interpreted
-    assert export.SNIPPET in card
+    assert export.snippet(run.distilled()) in card
 
 
 def test_files_are_written_with_their_card(run: Run, tmp_path: Path) -> None:

@@ -9,7 +9,8 @@ import pytest
 from obd.errors import Cancelled, ObdError
 from obd.paths import teachers_dir
 from obd.runs import teaching
-from obd.runs.teaching import Teaching, TeachRequest, list_teachers, open_teacher_file
+from obd.runs.teaching import Teaching, TeachRequest, open_teacher_file
+from obd.teachers.files import list_teachers
 from obd.teachers.teacher import load_teacher, save_teacher
 from tests.helpers import DATASET, pendulum_dataset, pendulum_teacher
 

@@ -9,9 +9,9 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from obd import paths
 from obd.errors import ObdError
-from obd.teachers.teacher import Layers, Teacher, load_teacher, save_teacher, shipped_teacher_path
+from obd.teachers.files import shipped_teacher_path
+from obd.teachers.teacher import Layers, Teacher, load_teacher, save_teacher
 from tests.teachers.conftest import line_dataset
 
 METADATA = {
@@ -137,7 +137,7 @@ def test_wrong_environment_is_refused() -> None:
 
 
 def test_shipped_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(paths, "assets_dir", lambda: tmp_path)
+    monkeypatch.setattr("obd.teachers.files.assets_dir", lambda: tmp_path)
     with pytest.raises(ObdError, match="obd teach"):
         shipped_teacher_path("obd/a/b-v0")
     (tmp_path / "teachers").mkdir()

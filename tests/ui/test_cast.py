@@ -5,12 +5,16 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from obd.data.dataset import OfflineDataset
 from obd.engine.distill import as_distilled
 from obd.errors import ObdError
 from obd.events import Snapshot
+from obd.paths import cache_dir
 from obd.policy import EnsemblePolicy
+from obd.runs import whole_bc
 from obd.runs.store import Run, create_run
 from obd.students import train_students
+from obd.teachers.behaviour_cloning import BCConfig
 from obd.ui import cast
 from tests.helpers import pendulum_dataset, pendulum_teacher, tiny_config
 
@@ -42,7 +46,7 @@ def test_a_running_group_offers_the_newest_snapshot_of_each_run() -> None:
     steps = cast.snapshots(runs)
     assert steps == {runs[0].id: 4, runs[2].id: None}
     members = cast.choices(runs, steps, teacher=False)
-    assert list(members) == ["random_selection", "dbc", "av_pbc", "dbc-ensemble", "av_pbc-ensemble"]
+    assert list(members) == ["random_selection", "whole_bc", "dbc", "av_pbc", "dbc-ensemble", "av_pbc-ensemble"]
     assert members["dbc"].step == 4 and members["av_pbc"].step is None
     runs[0].write_snapshot(snapshot(8))
     newer = cast.choices(runs, cast.snapshots(runs), teacher=False)
@@ -82,9 +86,37 @@ def test_policies_are_the_students_of_that_number_and_are_kept() -> None:
     current = as_distilled(runs[1].config, dataset, snapshot(4), {})
     np.testing.assert_array_equal(found[1].act(observations), train_students(current, 1)[0].act(observations))
     assert isinstance(found[2], EnsemblePolicy) and len(found[2].members) == cast.ENSEMBLE
-    assert found[3] is teacher and fractions == [0.25, 0.5, 0.75, 1.0]
+    assert found[3] is teacher and len(fractions) == 4 and max(fractions) == 1.0
     again = cast.policies(asked, dataset, lambda: teacher, shelf, seed=0, on_progress=fractions.append)
     assert all(new is old for new, old in zip(again, found, strict=True))
+
+
+def test_the_clone_of_the_whole_dataset_is_trained_once_and_kept_on_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(whole_bc, "CONFIG", BCConfig(steps=40, hidden_width=8, check_every=10))
+    dataset = pendulum_dataset()
+    runs = [make_run("dbc", "finished", (3,))]
+    members = cast.choices(runs, cast.snapshots(runs), teacher=False)
+    assert "whole_bc" not in cast.usual(members) and whole_bc.whole_clone_steps(dataset) is None
+
+    def clone(data: OfflineDataset) -> tuple[np.ndarray, list[float]]:
+        told: list[float] = []
+        (policy,) = cast.policies(
+            [members["whole_bc"]], data, lambda: 1 / 0, cast.Shelf(10), seed=0, on_progress=told.append
+        )
+        return policy.act(dataset.observations[:5]), told
+
+    first, fractions = clone(dataset)
+    assert sorted(fractions) == fractions and fractions[-1] == 1.0
+    steps, kept = whole_bc.whole_clone_steps(dataset) or (0, 0)
+    assert steps == 40 and kept in (10, 20, 30, 40)
+    with monkeypatch.context() as patch:
+        patch.setattr(whole_bc, "train", None)  # not called again
+        np.testing.assert_array_equal(clone(dataset)[0], first)
+    (file,) = (cache_dir() / "whole_bc").iterdir()
+    file.write_bytes(b"cut short")
+    np.testing.assert_array_equal(clone(dataset)[0], first)  # a damaged file is made again
+    clone(replace(dataset, actions=-dataset.actions))
+    assert len(list((cache_dir() / "whole_bc").iterdir())) == 2  # other data, another clone
 
 
 def test_random_selections_differ_by_number() -> None:

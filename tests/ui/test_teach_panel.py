@@ -13,6 +13,7 @@ from streamlit.testing.v1 import AppTest
 from obd.paths import teachers_dir
 from obd.runs import teaching
 from obd.runs.teaching import Measured, Taught, Teaching, TeachRequest
+from obd.teachers.files import TeacherFile
 from obd.ui import teach_panel, teacher_choice
 from obd.ui.teach_panel import loss_curves, losses_chart, returns_chart, sentence
 from tests.helpers import DATASET, store_pendulum
@@ -135,6 +136,6 @@ def test_sentences_and_charts_follow_the_numbers() -> None:
     assert returns_chart([], 0, {}, "return")["yAxis"]["name"] == "return"
     assert teach_panel.alt([]).endswith("no update is done yet")
     assert (
-        teacher_choice.label(teaching.TeacherFile("", "bc", "taught", "E", "today", -12.0, False, False))
+        teacher_choice.label(TeacherFile("", "bc", "taught", "E", "today", -12.0, False, False))
         == "Behaviour cloning, return -12 (raw) (today), no action values"
     )

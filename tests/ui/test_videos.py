@@ -11,7 +11,9 @@ import pytest
 from obd.data.dataset import OfflineDataset
 from obd.errors import Cancelled, ObdError
 from obd.render.crew import Crew
+from obd.runs import whole_bc
 from obd.runs.showcase import showcase_runs
+from obd.teachers.behaviour_cloning import BCConfig
 from obd.teachers.teacher import Teacher
 from obd.ui import cast, videos
 from obd.ui.tasks import Task
@@ -67,6 +69,20 @@ def test_films_the_newest_snapshots_with_the_environments_own_pictures(crew: Cre
     assert names == {wanted.path.name, wanted.path.with_suffix(".json").name}
     assert [name for name, *_ in videos.downloads(video)] == ["MP4", "GIF", "CSV"]
     assert b"Random selection" in videos.downloads(video)[2][1]
+
+
+def test_a_video_with_the_clone_of_the_whole_dataset_says_how_long_it_was_trained(
+    crew: Crew, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("pygame")
+    monkeypatch.setattr(whole_bc, "CONFIG", BCConfig(steps=40, hidden_width=8, check_every=50))
+    runs = [make_run("dbc", "finished", (3,))]
+    members = cast.choices(runs, cast.snapshots(runs), teacher=True)
+    wanted = videos.Request(tuple(cast.select(members, ["whole_bc", "dbc"], [1])), seconds=2)
+    video = make(wanted, crew)
+    assert [shot.label for shot in video.shots] == ["Whole-data BC", "DBC"]
+    assert video.remarks == ("Whole-data BC was trained for 40 steps on 600 transitions",)
+    assert videos.existing(wanted.path) == video
 
 
 def test_what_does_not_travel_cannot_race(crew: Crew) -> None:
