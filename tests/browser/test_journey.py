@@ -52,7 +52,8 @@ def serving(folder: Path) -> Iterator[str]:
         server.terminate()
         server.wait(60)
     text = log.read_text(errors="replace")
-    assert "Traceback" not in text, text
+    tracebacks = text.split("Traceback")[1:]  # Streamlit logs one of its own when a window closes while it sends
+    assert [part for part in tracebacks if "WebSocketDisconnected" not in part] == [], text
     assert {run.status()["state"] for run in list_runs()} <= {"finished", "stopped", "interrupted"}
 
 

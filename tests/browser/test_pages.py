@@ -22,10 +22,10 @@ PAGES = {
         "img[alt^='Poses']",
         "text=Command line that makes this run again",
     ],
-    "states": ["canvas.map", "img[alt*='state 0']", "text=critical than"],
+    "states": ["canvas.map", "img[alt*='state 0']"],
     "rollouts": [".player video", ".player canvas >> nth=2"],
     "compare": ["[data-testid=stDataFrame] canvas", "canvas >> nth=2"],
-    "learn": ["canvas.map >> nth=1", ".facts"],
+    "learn": ["canvas.map >> nth=1"],
 }
 PHONE = {"width": 390, "height": 844}
 
@@ -100,7 +100,7 @@ def settled(page: Page, name: str) -> None:
 @pytest.mark.parametrize("name", PAGES)
 def test_a_page(name: str, theme: str, address: str, browser: Browser) -> None:
     with window(browser, color_scheme=theme) as page:
-        page.set_default_timeout(240_000)
+        page.set_default_timeout(120_000)
         page.goto(f"{address}/{name}")
         settled(page, name)
         background = page.get_by_test_id("stApp").evaluate("e => getComputedStyle(e).backgroundColor")
