@@ -28,7 +28,7 @@ from playwright.sync_api import Browser, Locator, Page, sync_playwright
 
 ROOT = Path(__file__).resolve().parents[2]
 CHROMIUM = "/usr/bin/chromium"
-PATIENCE = 60_000  # milliseconds until an effect counts as missing
+PATIENCE = 15_000  # milliseconds until an effect counts as missing
 
 # Runs in the page: click, then look once per animation frame until the effect shows.
 CLICK = """
@@ -108,6 +108,21 @@ def text_gone(text: str) -> str:
 
 def aria_seen(start: str, inner: str = "canvas") -> str:
     return f"""document.querySelector('[aria-label^="{start}"] {inner}') !== null"""
+
+
+def deep(selector: str, text: str) -> str:
+    """An element, perhaps inside a component's shadow root, with this text."""
+    return f"""(() => {{
+        const find = root => {{
+            const found = root.querySelector("{selector}");
+            if (found) return found;
+            for (const element of root.querySelectorAll("*"))
+                if (element.shadowRoot) {{ const inner = find(element.shadowRoot); if (inner) return inner; }}
+            return null;
+        }};
+        const found = find(document);
+        return found !== null && found.textContent.includes("{text}");
+    }})()"""
 
 
 @contextlib.contextmanager
@@ -200,7 +215,7 @@ def one_round(page: Page, clicks: Clicks) -> None:
     choose(page, clicks, "another run", "Run", 1, text_seen("reach a normalised return of"))
     choose(page, clicks, "the live run again", "Run", 0, text_gone("reach a normalised return of"))
     choose(page, clicks, "the shipped run", "Run", 1, text_seen("reach a normalised return of"))
-    visit(page, clicks, "States", aria_seen("Map of"))
+    visit(page, clicks, "States", deep("canvas.map", ""))
     option = "document.querySelector('[data-testid=stMain]').textContent"
     for label in ("DBC", "PBC"):
         pill = (
@@ -209,8 +224,8 @@ def one_round(page: Page, clicks: Clicks) -> None:
             .or_(sidebar.get_by_test_id("stButtonGroup").get_by_role("button", name=label))
         )
         clicks(f"map of {label}", pill, f"{option}.includes(' {label} state')")
-    clicks("play", page.get_by_role("button", name="Play"), text_seen("Pause"))
-    clicks("pause", page.get_by_role("button", name="Pause"), text_gone("Pause"))
+    clicks("play", page.get_by_role("button", name="Play"), deep("button.play", "Pause"))
+    clicks("pause", page.get_by_role("button", name="Pause"), deep("button.play", "Play"))
     visit(page, clicks, "Home", text_seen("Distil for one minute"))
     for name in ("Data", "Compare", "Learn", "Rollouts"):
         if page.get_by_test_id("stTopNav").get_by_role("link", name=name).count():
