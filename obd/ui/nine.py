@@ -53,8 +53,10 @@ def table() -> None:
     }
     chart = overlays.table_dots(estimates, paper)
     takeaway.picture(chart, "table", text.replace("*", ""), 150 + 62 * len(datasets))
+    seeds = min(int(row["seeds"]) for row in found if "seeds" in row)
     st.caption(
-        "Dots are means, whiskers 95 % (students and seeds drawn anew). The paper's figures are for D4RL's sets of the "
+        f"{'One distillation seed' if seeds == 1 else f'{seeds} distillation seeds'} and ten students each. Dots are "
+        "means, whiskers 95 % (students and seeds drawn anew). The paper's figures are for D4RL's sets of the "
         "same names, with other teachers, after 25 GPU-hours."
     )
     header = ("dataset", "method", "mean", "low", "high", "iqm", "spread", "ensemble", "paper", "seeds", "outer steps")
