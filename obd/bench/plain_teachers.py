@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import mse_loss, softplus
 
-from obd.teachers import cal_ql, iql
+from obd.teachers import awr, cal_ql, iql
 from obd.teachers.iql import LARGEST_WEIGHT
 from obd.teachers.networks import Networks
 
@@ -149,6 +149,31 @@ class PlainIQL(Plain):
         self.actor_step((weights * (torch.tanh(self.actor(states)) - actions) ** 2).mean())
 
 
+class PlainAWR(Plain):
+    def __init__(self, learner: awr.Learner) -> None:
+        super().__init__(learner)
+        (self.value,) = plain(learner.value)
+        self.value_optimizer = torch.optim.Adam(self.value.parameters(), lr=self.config.critic_rate)
+        self.squares: list[Tensor] = []  # the last mean squared advantages, newest first
+
+    def update(self) -> None:
+        config = self.config
+        states, actions, returns = self.data.batch()
+        advantage = returns - self.value(states)
+        self.value_optimizer.zero_grad()
+        (advantage**2).mean().backward()
+        self.value_optimizer.step()
+        pairs = torch.cat([states, actions], 1)
+        self.critic_step(mse_loss(self.q1(pairs), returns) + mse_loss(self.q2(pairs), returns))
+        advantage = advantage.detach()
+        self.squares = [(advantage**2).mean(), *self.squares[:2000]]
+        shares = awr.MEMORY ** torch.arange(len(self.squares))
+        typical = torch.sqrt((torch.stack(self.squares) * shares).sum() / shares.sum())
+        weights = torch.exp(config.temperature * advantage / typical).clamp(max=awr.LARGEST_WEIGHT)
+        self.actor_step((weights * (torch.tanh(self.actor(states)) - actions) ** 2).mean())
+        self.follow(self.actor_target, self.actor)
+
+
 class PlainCalQL(Plain):
     def __init__(self, learner: cal_ql.Learner) -> None:
         super().__init__(learner)
@@ -214,5 +239,6 @@ PLAIN: dict[str, Callable[[Any], Any]] = {
     "td3_bc": PlainTD3BC,
     "rebrac": PlainReBRAC,
     "iql": PlainIQL,
+    "awr": PlainAWR,
     "cal_ql": PlainCalQL,
 }

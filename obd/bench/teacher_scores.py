@@ -30,7 +30,14 @@ from obd.runs.store import write_atomic
 from obd.teachers import ALGORITHMS, algorithm, teacher_config, train
 
 EPISODES = 10
-UPDATES = {"td3_bc": 30_000, "rebrac": 30_000, "iql": 30_000, "cal_ql": 10_000, "bc": 30_000}  # bc ends early
+UPDATES = {
+    "td3_bc": 30_000,
+    "rebrac": 30_000,
+    "iql": 30_000,
+    "awr": 30_000,
+    "cal_ql": 10_000,
+    "bc": 30_000,
+}  # bc ends early
 
 
 def run(

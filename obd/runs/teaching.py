@@ -26,6 +26,7 @@ from obd.evaluation import Score, evaluate
 from obd.events import ShouldStop
 from obd.paths import teachers_dir
 from obd.teachers import DEFAULT_PRESET, algorithm, behaviour_cloning, teacher_config
+from obd.teachers.import_policy import import_policy
 from obd.teachers.teacher import Teacher, load_teacher, save_teacher
 from obd.teachers.training import Session
 
@@ -154,13 +155,14 @@ class Teaching:
             self.losses.append({"step": float(session.step)} | session.metrics)
             if on_progress is not None:
                 on_progress(0.95 * session.fraction)
-            # Not before the number of updates is known: rollouts on the same cores would distort the calibration.
-            if judge.idle() and session.total and session.fraction >= measured_at and going_on:
-                measured_at = (int(session.fraction * CHECKS) + 1) / CHECKS
-                judge.measure(session.step, session.teacher())
+            idle = judge.idle()
             self.returns = list(judge.returns)
             if judge.plateau() or self.stopping:
                 break
+            # Not before the number of updates is known: rollouts on the same cores would distort the calibration.
+            if idle and session.total and session.fraction >= measured_at and going_on:
+                measured_at = (int(session.fraction * CHECKS) + 1) / CHECKS
+                judge.measure(session.step, session.teacher())
 
     def _finish(
         self, session: Session, dataset: OfflineDataset, judge: _Judge, should_stop: ShouldStop | None
@@ -278,6 +280,8 @@ def file_name(request: TeachRequest) -> str:
 def open_teacher_file(name: str, content: bytes, env_id: str) -> Path:
     """Check an uploaded teacher file, keep it among the own teachers and return its path.
 
+    A zip of stable-baselines3 is converted to one.
+
     Raises:
         ObdError: too large, not a teacher file, or for another environment than ``env_id``; nothing is kept.
     """
@@ -290,12 +294,16 @@ def open_teacher_file(name: str, content: bytes, env_id: str) -> Path:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         temporary.write_bytes(content)
+        if content.startswith(b"PK"):
+            save_teacher(target, import_policy(temporary, "auto", env_id))
+            return target
         teacher = load_teacher(temporary)
         if teacher.env_id != env_id:
             raise ObdError(f"The teacher {shown} is for {teacher.env_id}, the dataset is from {env_id}.")
         temporary.replace(target)
     except ObdError as error:
-        raise ObdError(str(error).replace(str(temporary), shown)) from error
+        text = str(error).replace(str(temporary), shown).replace(temporary.name, shown)
+        raise ObdError(text) from error
     except OSError as error:
         raise ObdError(f"The teacher cannot be kept in {folder}: {error.strerror}.") from error
     finally:

@@ -73,6 +73,12 @@ ALGORITHMS: dict[str, Algorithm] = {
     "iql": Algorithm(
         "IQL", "learns values from the data's actions only and clones the better ones", "iql", "IQLConfig"
     ),
+    "awr": Algorithm(
+        "AWR",
+        "imitates the data, and more so what led to higher returns than usual; compares whole episodes",
+        "awr",
+        "AWRConfig",
+    ),
     "cal_ql": Algorithm(
         "Cal-QL",
         "keeps the values of unseen actions low, but not below the data's returns; the paper's teacher, and slow",

@@ -13,7 +13,7 @@ import pickle
 import re
 import zipfile
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import torch
 from torch import Tensor
@@ -30,25 +30,27 @@ LARGEST_ENTRY = 256 * 2**20  # bytes after decompression: an ordinary policy has
 def import_policy(path: Path | str, kind: str, env_id: str) -> Teacher:
     """Read ``path`` and return its deterministic policy and its first two critics.
 
-    The policy saw raw observations, so the teacher's normaliser is mean 0 and standard deviation 1.
+    ``kind`` may be "auto": the algorithm is then seen from the tensors.  The policy saw raw observations, so the
+    teacher's normaliser is mean 0 and standard deviation 1.
 
     Raises:
         ObdError: not such a file, another algorithm, an architecture the teacher format cannot hold (other
             activations than ReLU, images, gSDE), sizes that do not fit the environment, or values that are not finite.
     """
     path = Path(path)
-    if kind not in KINDS:
+    if kind not in (*KINDS, "auto"):
         raise ObdError(f"Unknown algorithm {kind!r}; policies of {', '.join(KINDS)} can be imported.")
     if not path.is_file():
         raise ObdError(f"There is no file {path}.")
     state, data = _read(path)
+    chosen = _kind(state) if kind == "auto" else cast(Kind, kind)
     _check_activation(path, data)
-    actor = _actor(path, state, kind)
-    critics = _critics(path, state, kind)
+    actor = _actor(path, state, chosen)
+    critics = _critics(path, state, chosen)
     env = make_env(env_id)
     observations, actions = int(env.observation_space.shape[0]), int(env.action_space.shape[0])  # type: ignore[index]
     env.close()
-    has = (int(actor[0][0].shape[1]), int(actor[-1][1].shape[0]) // (1 if kind == "td3" else 2))
+    has = (int(actor[0][0].shape[1]), int(actor[-1][1].shape[0]) // (1 if chosen == "td3" else 2))
     if has != (observations, actions):
         raise ObdError(
             f"The policy in {path.name} maps {has[0]} observations to {has[1]} actions but {env_id} has "
@@ -60,14 +62,14 @@ def import_policy(path: Path | str, kind: str, env_id: str) -> Teacher:
     valid = isinstance(gamma, int | float) and not isinstance(gamma, bool) and 0 <= gamma <= 1
     return Teacher(
         env_id=env_id,
-        algorithm=kind,
+        algorithm=chosen,
         actor=actor,
         critics=critics,
         observation_mean=torch.zeros(observations),
         observation_std=torch.ones(observations),
-        head="tanh" if kind == "td3" else "tanh_gaussian",
+        head="tanh" if chosen == "td3" else "tanh_gaussian",
         q_discount=float(gamma) if valid else 0.99,  # type: ignore[arg-type]
-        details={"source": f"stable-baselines3 {kind.upper()}"},
+        details={"source": f"stable-baselines3 {chosen.upper()}"},
     )
 
 
@@ -110,6 +112,14 @@ def _check_activation(path: Path, data: dict[str, Any]) -> None:
     named = settings.get("activation_fn") if isinstance(settings, dict) else None
     if isinstance(named, str) and not named.rstrip("'>").endswith("ReLU"):
         raise ObdError(f"The policy in {path.name} uses {named[:80]}; only ReLU networks can become a teacher.")
+
+
+def _kind(state: dict[str, Tensor]) -> Kind:
+    """TD3 has one chain of layers in its actor; TQC's critics have many outputs."""
+    if "actor.mu.0.weight" in state:
+        return "td3"
+    outputs = [tensor.shape[0] for key, tensor in state.items() if key.startswith("critic.qf0.") and tensor.dim() == 1]
+    return "tqc" if outputs and outputs[-1] > 1 else "sac"
 
 
 def _actor(path: Path, state: dict[str, Tensor], kind: Kind) -> Layers:

@@ -190,8 +190,11 @@ def regress(networks: Networks, inputs: Tensor, targets: Tensor, rate: float) ->
 
 
 def set_precision(name: str) -> None:
-    """Set the process-wide precision of matrix products; ``auto``: medium where the processor has bfloat16 tiles."""
-    if name == "auto":
+    """Set the process-wide precision of fp32 matrix products.
+
+    ``auto`` and ``bfloat16`` (a choice of the distillation alone): medium where the processor has bfloat16 tiles.
+    """
+    if name in ("auto", "bfloat16"):
         name = "medium" if torch.cpu.get_capabilities().get("amx_bf16", False) else "highest"
     torch.set_float32_matmul_precision(name)
 

@@ -203,13 +203,13 @@ class Transitions:
     """The dataset as one table, from which batches of whole rows are drawn.
 
     Columns (widths): states (obs, normalised), actions (act), next_states (obs, normalised), next_actions (act),
-    next_known (1 where the data has an action in s', 0 at the end of an episode), rewards and returns (discounted to
-    the end of the episode; both divided by ``reward_scale``), discounts (gamma, 0 after a terminal state: a time
-    limit is not one).
+    next_known (1 where the data has an action in s', 0 at the end of an episode), rewards, returns and
+    continued_returns (see :func:`discounted_returns`; all three divided by ``reward_scale``), discounts (gamma, 0
+    after a terminal state: a time limit is not one).
     """
 
     def __init__(self, dataset: OfflineDataset, config: TeacherConfig, columns: Sequence[str], scale: float) -> None:
-        if {"rewards", "returns"} & set(columns):
+        if {"rewards", "returns", "continued_returns"} & set(columns):
             dataset.require_rewards()
         self.config, self.reward_scale = config, scale
         self.generator = torch.Generator().manual_seed(config.seed + 1)
@@ -221,6 +221,7 @@ class Transitions:
             "next_known": lambda: next_actions(dataset)[1][:, None],
             "rewards": lambda: dataset.rewards[:, None] / scale,
             "returns": lambda: discounted_returns(dataset, config.discount)[:, None] / scale,
+            "continued_returns": lambda: discounted_returns(dataset, config.discount, continued=True)[:, None] / scale,
             "discounts": lambda: config.discount * (1 - dataset.terminations[:, None].astype(np.float32)),
         }
         parts = [makers[name]() for name in columns]
@@ -256,14 +257,21 @@ def next_actions(dataset: OfflineDataset) -> tuple[Float, Float]:
     return np.roll(dataset.actions, -1, axis=0), known
 
 
-def discounted_returns(dataset: OfflineDataset, discount: float) -> Float:
-    """``[M]`` discounted sum of the rewards from each transition to the end of its episode."""
+def discounted_returns(dataset: OfflineDataset, discount: float, *, continued: bool = False) -> Float:
+    """``[M]`` discounted sum of the rewards from each transition to the end of its episode.
+
+    ``continued``: where an episode was cut off, its mean reward is taken to go on for ever.
+    """
     result = np.empty(len(dataset), np.float64)
-    following = 0.0
-    ends = set((np.append(dataset.episode_starts[1:], len(dataset)) - 1).tolist())
-    for row in range(len(dataset) - 1, -1, -1):
-        following = float(dataset.rewards[row]) + (0.0 if row in ends else discount * following)
-        result[row] = following
+    ends = np.append(dataset.episode_starts[1:], len(dataset))
+    for start, end in zip(dataset.episode_starts.tolist(), ends.tolist(), strict=True):
+        rewards = dataset.rewards[start:end].astype(np.float64)
+        following = 0.0
+        if continued and not dataset.terminations[end - 1]:
+            following = float(rewards.mean()) / (1 - discount)
+        for row in range(end - start - 1, -1, -1):
+            following = float(rewards[row]) + discount * following
+            result[start + row] = following
     return result.astype(np.float32)
 
 

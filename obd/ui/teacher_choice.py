@@ -56,9 +56,10 @@ def upload(dataset_id: str) -> None:
     info = state.dataset_info(dataset_id)
     uploaded = st.file_uploader(
         "Open a teacher file",
-        type=["safetensors"],
+        type=["safetensors", "zip"],
         key="teacher upload",
-        help="Written by `python -m obd teach` or `import-policy`. It is checked and never executed.",
+        help="Written by `python -m obd teach`, or the zip of a stable-baselines3 policy (SAC, TD3, TQC). It "
+        "is checked and never executed.",
     )
     if uploaded is None or info is None:
         return

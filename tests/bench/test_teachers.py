@@ -6,10 +6,11 @@ from typing import Any
 
 import pytest
 
-from obd.bench import teacher_scores, teachers
+from obd.bench import baselines, shipped_teachers, teacher_scores, teachers
 from obd.bench.plain_teachers import PLAIN
 from obd.errors import Cancelled
-from tests.helpers import DATASET, pendulum_dataset
+from obd.runs import baselines as measured_baselines
+from tests.helpers import DATASET, pendulum_dataset, store_pendulum
 
 
 def test_speed_of_every_algorithm(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -62,3 +63,21 @@ def test_quick_scores_train_for_real(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(teacher_scores, "load_dataset", lambda *_, **__: pendulum_dataset())
     result = teacher_scores.run(quick=True, say=lambda _: None, should_stop=lambda: False, algorithms=["bc", "cal_ql"])
     assert result["cal_ql"]["updates"] == [20] and result["bc"]["seeds"] == 1
+
+
+def test_shipped_teachers_are_measured_and_stored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = store_pendulum(tmp_path)
+    monkeypatch.setattr(shipped_teachers, "shipped_teacher_path", lambda _id: file)
+    for module in (baselines, measured_baselines):
+        monkeypatch.setattr(module, "assets_dir", lambda: tmp_path)
+    baselines.store(DATASET, {"whole_bc": {"normalized_return_mean": 12.34}, "teacher": {"episodes": 1}})
+    said: list[str] = []
+    keywords: dict[str, Any] = {"say": said.append, "should_stop": lambda: False, "datasets": [DATASET]}
+    quick = shipped_teachers.run(quick=True, **keywords)
+    stored = json.loads((tmp_path / "benchmarks" / "baselines.json").read_text())[DATASET]
+    assert quick[DATASET]["episodes"] == 3 and stored["teacher"] == {"episodes": 1}
+    row = shipped_teachers.run(quick=False, **keywords)[DATASET]
+    stored = json.loads((tmp_path / "benchmarks" / "baselines.json").read_text())[DATASET]
+    assert row["episodes"] == 30 and row["evaluation_seeds"] == 3 and row["worst"] <= row["normalized_return_mean"]
+    assert stored["teacher"]["normalized_return_mean"] == row["normalized_return_mean"]
+    assert stored["whole_bc"]["normalized_return_mean"] == 12.34 and "whole-data BC 12.3" in said[-1]

@@ -13,6 +13,7 @@ from obd.runs.teaching import Teaching, TeachRequest, open_teacher_file
 from obd.teachers.files import list_teachers
 from obd.teachers.teacher import load_teacher, save_teacher
 from tests.helpers import DATASET, pendulum_dataset, pendulum_teacher
+from tests.teachers.test_import_policy import state, write
 
 
 @pytest.fixture(autouse=True)
@@ -115,3 +116,14 @@ def test_opening_a_teacher_file(tmp_path: Path) -> None:
             open_teacher_file(name, wrong, env_id)
         assert str(teachers_dir()) not in str(caught.value)
     assert [file.name for file in teachers_dir().iterdir()] == [path.name]
+
+
+def test_opening_a_policy_of_stable_baselines3(tmp_path: Path) -> None:
+    content = write(tmp_path / "p.zip", state("sac")).read_bytes()
+    path = open_teacher_file("agent.zip", content, "Pendulum-v1")
+    assert load_teacher(path).algorithm == "sac" and [f.name for f in teachers_dir().iterdir()] == [path.name]
+    with pytest.raises(ObdError, match=r"policy in agent\.zip maps 3 observations to 1 actions but Hopper-v5 has 11"):
+        open_teacher_file("agent.zip", content, "Hopper-v5")
+    with pytest.raises(ObdError, match=r"file broken\.zip is not a readable zip"):
+        open_teacher_file("broken.zip", content[:200], "Pendulum-v1")
+    assert [f.name for f in teachers_dir().iterdir()] == [path.name]

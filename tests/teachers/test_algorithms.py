@@ -43,7 +43,7 @@ def test_smoke(name: str, preset: str, tmp_path: Path) -> None:
         torch.testing.assert_close(loaded.q(states, actions), teacher.q(states, actions))
 
 
-@pytest.mark.parametrize("name", ["rebrac", "iql", "cal_ql"])
+@pytest.mark.parametrize("name", ["rebrac", "iql", "awr", "cal_ql"])
 def test_learns_to_walk_to_the_reward(name: str) -> None:
     """On random data imitation alone would do nothing; the reward is at the origin."""
     rates = {"actor_rate": 3e-3, "critic_rate": 3e-3, "discount": 0.8, "target_rate": 0.02}

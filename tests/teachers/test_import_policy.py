@@ -55,6 +55,7 @@ def write(path: Path, tensors: Any, data: Any = None) -> Path:
 def test_handcrafted_zip(kind: str, tmp_path: Path) -> None:
     tensors = state(kind)
     teacher = import_policy(write(tmp_path / "p.zip", tensors), kind, ENV)
+    assert import_policy(tmp_path / "p.zip", "auto", ENV).algorithm == kind
     save_teacher(tmp_path / "t.safetensors", teacher)
     teacher = load_teacher(tmp_path / "t.safetensors")
     states = torch.randn(6, 3, generator=torch.Generator().manual_seed(1))

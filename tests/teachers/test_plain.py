@@ -44,8 +44,11 @@ def test_same_batches_same_parameters(name: str, preset: str) -> None:
     assert float((learner.critic.flat - start).abs().max()) > 1e-4
     assert_equal(learner.actor, [plain.actor])
     assert_equal(learner.critic, [plain.q1, plain.q2])
-    assert_equal(learner.critic_target, [plain.q1_target, plain.q2_target])
-    if name == "iql":
+    if name == "awr":
+        assert_equal(learner.actor_target, [plain.actor_target])
+    else:
+        assert_equal(learner.critic_target, [plain.q1_target, plain.q2_target])
+    if name in ("iql", "awr"):
         assert_equal(learner.value, [plain.value])
     if name == "cal_ql":
         assert learner.temperature.value == pytest.approx(float(plain.log_temperature.detach()), rel=1e-8)

@@ -82,6 +82,18 @@ def test_returns_are_discounted_to_the_end_of_the_episode() -> None:
     assert returns[2] == rewards[2] and returns[5] == rewards[5]
 
 
+def test_returns_go_on_beyond_a_time_limit_but_not_beyond_a_fall() -> None:
+    dataset = line_dataset(episodes=2, steps=3)
+    terminations = np.zeros(len(dataset), np.bool_)
+    terminations[5] = True
+    dataset = dataclasses.replace(dataset, terminations=terminations, truncations=dataset.truncations & ~terminations)
+    returns = discounted_returns(dataset, 0.5, continued=True)
+    rewards = dataset.rewards
+    assert returns[2] == pytest.approx(rewards[2] + 0.5 * rewards[:3].mean() / 0.5)
+    assert returns[1] == pytest.approx(rewards[1] + 0.5 * returns[2])
+    assert returns[5] == rewards[5]
+
+
 def test_critic_penalty_lowers_values_of_unseen_actions() -> None:
     config = ReBRACConfig(steps=300, hidden_width=32, hidden_layers=2, batch_size=128, discount=0.8, critic_penalty=0)
     plain = train("rebrac", line_dataset(), config)
