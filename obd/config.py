@@ -54,7 +54,7 @@ class DistillConfig:
     device: str = option("auto", "Device", "auto is CUDA, then MPS, then CPU", choices=("auto", "cpu", "cuda", "mps"))
     preset: str = option("default", "Preset", "name of the settings this run started from")
 
-    hidden_layers: int = option(3, "Hidden layers", "of the student policy", low=1, high=8)
+    hidden_layers: int = option(2, "Hidden layers", "of the student policy", low=1, high=8)
     hidden_width: int = option(256, "Hidden width", "units per hidden layer", low=4, high=2048)
     inner_steps: int = option(80, "Inner steps", "gradient steps of each student", low=1, high=1000)
     inner_batch: int = option(
@@ -114,9 +114,9 @@ class DistillConfig:
     precision: str = option(
         "auto",
         "Matrix precision",
-        "torch.set_float32_matmul_precision; auto is medium where the processor multiplies bfloat16 matrices (AMX), "
-        "else highest",
-        choices=("auto", "highest", "high", "medium"),
+        "of the distillation's matrix products: bfloat16, with sums over steps in 32 bits, or one of "
+        "torch.set_float32_matmul_precision; auto is bfloat16 if the processor has instructions for it, else highest",
+        choices=("auto", "bfloat16", "medium", "high", "highest"),
     )
     snapshots: int = option(24, "Snapshots", "stored states of the synthetic set", low=1, high=500)
 
@@ -171,6 +171,7 @@ PRESETS: dict[str, dict[str, Any]] = {
     "default": {},
     # Lei, Zhang, Tao (NeurIPS 2024), section 5 and appendix: plain SGD inside and outside, raw action values.
     "paper": {
+        "hidden_layers": 3,
         "inner_steps": 100,
         "inner_batch": 0,
         "inner_momentum": 0.0,

@@ -12,8 +12,9 @@ from torch import Tensor, nn
 
 from obd.config import DistillConfig
 from obd.data.dataset import OfflineDataset
-from obd.engine.distill import generator, recipe
+from obd.engine.distill import recipe
 from obd.engine.distilled import DistilledDataset, Float
+from obd.engine.drawing import generator
 from obd.engine.unroll import Shape, Unroll, orthogonal_parameters
 from obd.errors import ObdError
 from obd.objectives import TargetTeacher

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 from obd.engine import plain
-from obd.engine.distill import available_cores, worker_pool
+from obd.engine.machine import available_cores, worker_pool
 from obd.engine.unroll import Shape, Unroll, orthogonal_parameters, outer_loss
 from obd.events import ShouldStop
 
@@ -27,10 +27,10 @@ def timed(function: Callable[[], object]) -> float:
     return time.perf_counter() - start
 
 
-def gemm_peak(threads: int) -> float:
-    """Best observed rate of a 1024 x 1024 fp32 matrix product in FLOP/s."""
+def gemm_peak(threads: int, dtype: torch.dtype) -> float:
+    """Best observed rate of a 1024 x 1024 matrix product in FLOP/s."""
     torch.set_num_threads(threads)
-    a, b, out = torch.randn(1024, 1024), torch.randn(1024, 1024), torch.empty(1024, 1024)
+    a, b, out = (torch.randn(1024, 1024).to(dtype) for _ in range(3))
     times = [timed(lambda: torch.mm(a, b, out=out)) for _ in range(30)]
     return float(2 * 1024**3 / min(times))
 
@@ -38,7 +38,7 @@ def gemm_peak(threads: int) -> float:
 class Problem:
     """One random problem and the two ways to its hypergradient."""
 
-    def __init__(self, steps: int) -> None:
+    def __init__(self, steps: int, compute: torch.dtype) -> None:
         self.shape = Shape(1, 256, 17, 6, (256, 256, 256), steps)
         generator = torch.Generator().manual_seed(0)
         self.observations = torch.randn(1, 256, 17, generator=generator)
@@ -47,7 +47,9 @@ class Problem:
         self.targets = torch.randn(1, BATCH, 6, generator=generator).tanh()
         self.rates = torch.full((1, 4), 0.1)
         self.start = orthogonal_parameters(self.shape, generator)
-        self.unrolls = [Unroll(self.shape, momentum=0.0, decay=False) for _ in range(available_cores())]
+        self.unrolls = [
+            Unroll(self.shape, momentum=0.0, decay=False, compute=compute) for _ in range(available_cores())
+        ]
 
     def ours(self, worker: int = 0) -> object:
         unroll = self.unrolls[worker]
@@ -79,15 +81,15 @@ class Problem:
 
 def run(*, quick: bool, say: Callable[[str], None], should_stop: ShouldStop) -> dict[str, Any]:
     """Measure and return the figures; see the module's docstring."""
-    cores, pairs = available_cores(), 2 if quick else 7
-    problem = Problem(steps=20 if quick else 100)
-    flops = problem.shape.flops(BATCH)
+    cores, pairs, steps = available_cores(), 2 if quick else 7, 20 if quick else 100
+    flops = Problem(steps, torch.float32).shape.flops(BATCH)
     result: dict[str, Any] = {"cores": cores, "gflop_per_step": round(flops / 1e9, 1), "pairs": pairs}
     before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("highest")
     try:
-        for precision in ("highest", "medium"):
-            torch.set_float32_matmul_precision(precision)
-            peak = gemm_peak(cores)
+        for compute in (torch.float32, torch.bfloat16):
+            problem = Problem(steps, compute)
+            peak = gemm_peak(cores, compute)
             torch.set_num_threads(cores)
             for warm_up in (problem.ours, problem.plain, problem.ours_on_all_cores):
                 warm_up()
@@ -96,11 +98,10 @@ def run(*, quick: bool, say: Callable[[str], None], should_stop: ShouldStop) -> 
                 if should_stop():
                     break
                 ours.append(timed(problem.ours))
-                torch.set_float32_matmul_precision("highest")
                 opponents.append(timed(problem.plain))
-                torch.set_float32_matmul_precision(precision)
                 workers.append(timed(problem.ours_on_all_cores) / cores)
-            result[precision] = {
+            name = str(compute).removeprefix("torch.")
+            result[name] = {
                 "ours_seconds": round(statistics.median(ours), 4),
                 "ours_one_replica_per_core_seconds": round(statistics.median(workers), 4),
                 "plain_double_backward_fp32_seconds": round(statistics.median(opponents), 4),
@@ -112,7 +113,7 @@ def run(*, quick: bool, say: Callable[[str], None], should_stop: ShouldStop) -> 
                 "share_of_peak": round(flops / statistics.median(ours) / peak, 3),
                 "share_of_peak_one_replica_per_core": round(flops / statistics.median(workers) / peak, 3),
             }
-            say(f"{precision}: {result[precision]}")
+            say(f"{name}: {result[name]}")
     finally:
         torch.set_float32_matmul_precision(before)
     return result

@@ -121,7 +121,7 @@ def measured(method: Method, dataset: OfflineDataset, seed: int, steps: int, sho
 
 
 def printed(table: list[Line]) -> list[str]:
-    """The table as aligned text, and the mean share of the teacher per method."""
+    """The table as aligned text, and per method the mean return and share of the teacher."""
     head = ("dataset", "method", "mean", "95 %", "IQM", "spread", "ensemble", "paper")
     lines = [head, *(_cells(row) for row in table)]
     widths = [max(len(line[column]) for line in lines) for column in range(len(head))]
@@ -132,11 +132,12 @@ def printed(table: list[Line]) -> list[str]:
     for method in METHODS:
         of_method = [row for row in table if row["method"] == method and row.get("share_of_teacher")]
         if of_method:
-            one, together = (
-                100 * np.mean([row[name] for row in of_method])
-                for name in ("share_of_teacher", "ensemble_share_of_teacher")
+            names = ("mean", "ensemble", "share_of_teacher", "ensemble_share_of_teacher")
+            one, together, share, shared = (float(np.mean([row[name] for row in of_method])) for name in names)
+            text = (
+                f"{one:.1f} [ensemble {together:.1f}], {100 * share:.0f} % of the teacher [{100 * shared:.0f} %], "
+                f"means over {len(of_method)} datasets"
             )
-            text = f"{one:.0f} % of the teacher [ensemble {together:.0f} %], mean over {len(of_method)} datasets"
             texts.append(f"{METHODS[method].label}: {text}")
     return texts
 

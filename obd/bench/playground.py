@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from obd.data.pendulum import returns_of
-from obd.engine.distill import generator
+from obd.engine.drawing import generator
 from obd.engine.playground import HIDDEN, MEASURED, OUTPUT_GAIN, Playground, Problem, Settings, student_returns
 from obd.engine.unroll import Parameters, Shape, orthogonal_parameters
 from obd.errors import Cancelled

@@ -20,8 +20,11 @@ BENCHMARKS = {name: name for name in ("engine", "baselines", "returns", "showcas
     "density": "density",
     "teachers": "teachers",
     "teacher-scores": "teacher_scores",
+    "shipped-teachers": "shipped_teachers",
     "playground": "playground",
     "paper-table": "paper_table",
+    "time-to-return": "time_to_return",
+    "scaling": "scaling",
 }
 BENCH_OPTIONS = ("dataset", "datasets", "methods", "seeds", "seconds", "steps", "algorithms")  # that some take
 

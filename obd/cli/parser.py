@@ -135,7 +135,8 @@ def build_parser() -> argparse.ArgumentParser:
     sub.add_argument("--quick", action="store_true", help="a short version for a first look")
     some = sub.add_argument_group("taken by some benchmarks")
     some.add_argument("--dataset", help="teacher-scores: default the built-in one")
-    some.add_argument("--datasets", nargs="+", metavar="ID", help="baselines, paper-table: default all it knows")
+    text = "baselines, shipped-teachers, paper-table: default all it knows"
+    some.add_argument("--datasets", nargs="+", metavar="ID", help=text)
     some.add_argument("--methods", nargs="+", metavar="NAME", help="paper-table: default all")
     some.add_argument("--seeds", type=positive, help="baselines, paper-table, teacher-scores: how many (default: 3)")
     some.add_argument("--seconds", type=float, help="paper-table: time budget of a run (default: 180)")

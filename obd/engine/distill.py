@@ -7,16 +7,11 @@ how many cores there are or what else runs.  On a GPU all replicas go through as
 
 from __future__ import annotations
 
-import os
 import statistics
-import sys
-import threading
 import time
 from collections import deque
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
-from functools import lru_cache
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -26,6 +21,8 @@ from torch import Tensor
 from obd.config import DistillConfig
 from obd.data.dataset import OfflineDataset
 from obd.engine.distilled import DistilledDataset, Float, Recipe
+from obd.engine.drawing import RealData, generator
+from obd.engine.machine import check_memory, compute_type, select_device, worker_pool
 from obd.engine.matching import GradientMatching
 from obd.engine.unroll import Shape, Unroll, orthogonal_parameters, outer_loss
 from obd.errors import Cancelled, ObdError
@@ -38,78 +35,10 @@ LOSS_WINDOW, EXPLODED, KEEP_EVERY = 21, 3.0, 10
 BACK_OFF, RECOVERY = 0.9, 0.8  # factors for all step sizes
 CALIBRATION_STEPS = 2
 GOLDEN = (5**0.5 - 1) / 2
-MEMORY_SHARE = 0.6  # of the machine's memory that the stored unrolls may take
 
 
 def never() -> bool:
     return False
-
-
-def select_device(name: str) -> torch.device:
-    """``auto`` is CUDA, then MPS, then CPU; ObdError when the named device is absent."""
-    available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
-    if name == "auto":
-        name = next(key for key, present in available.items() if present)
-    if not available.get(name, False):
-        raise ObdError(f"This machine has no {name} device; choose auto or cpu.")
-    return torch.device(name)
-
-
-def _prepare_worker() -> None:
-    torch.set_num_threads(1)
-    if sys.platform == "linux":  # the page's thread goes first when the user clicks
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 5)
-
-
-@lru_cache(maxsize=1)
-def worker_pool() -> ThreadPoolExecutor:
-    """One worker thread per core, shared by all runs of the process."""
-    return ThreadPoolExecutor(available_cores(), "obd-engine", initializer=_prepare_worker)
-
-
-def available_cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def generator(*key: int) -> torch.Generator:
-    """A generator for (seed, step, replica): drawing needs no state, so a resumed run draws the same."""
-    words = np.random.SeedSequence(key).generate_state(2, np.uint32)
-    return torch.Generator().manual_seed(int(words[0]) << 32 | int(words[1]))
-
-
-@dataclass(frozen=True)
-class RealData:
-    """Normalised states ``[M, obs_dim]`` and their targets on the device, and how states are drawn.
-
-    A policy's return depends on the states it visits, discounted: in Theorem 2 of Lei et al. 2024 the expectation is
-    over d_pi, which puts a state at time t in proportion to gamma^t.  An offline dataset spreads its states evenly
-    over an episode, so the few states in which a robot must start moving hardly count.  Of every batch a share
-    ``early_share`` is therefore drawn in proportion to ``early_discount ** t``, the rest evenly.
-    """
-
-    states: Tensor
-    targets: Tensor
-    weights: Tensor | None
-    early_share: float
-    early_cumulated: Tensor  # [M] float64, on the CPU
-
-    @classmethod
-    def build(
-        cls, config: DistillConfig, dataset: OfflineDataset, outer: OuterTargets, device: torch.device
-    ) -> RealData:
-        states = torch.from_numpy(dataset.normalize(dataset.observations))
-        weights = None if outer.weights is None else outer.weights.to(device)
-        times = np.arange(len(dataset)) - dataset.episode_starts[dataset.episode_index]
-        cumulated = torch.from_numpy(np.cumsum(config.early_discount ** times.astype(np.float64)))
-        return cls(states.to(device), outer.targets.to(device), weights, config.early_share, cumulated)
-
-    def draw(self, count: int, source: torch.Generator) -> Tensor:
-        """Rows of ``count`` states, with replacement, ``[count]``."""
-        early = round(self.early_share * count)
-        points = torch.rand(early, generator=source, dtype=torch.float64) * self.early_cumulated[-1]
-        late = torch.randint(len(self.states), (count - early,), generator=source)
-        found = torch.searchsorted(self.early_cumulated, points).clamp_max(len(self.states) - 1)
-        return torch.cat([found, late])
 
 
 class Distiller:
@@ -147,7 +76,8 @@ class Distiller:
             "device": self.device,
         }
         self.students = range(config.initialisations // together)  # batches of them, each with memory of its own
-        self.unrolls = [] if self.matching else [Unroll(self.shape, **keywords) for _ in self.students]
+        compute = compute_type(config.precision, self.device)
+        self.unrolls = [] if self.matching else [Unroll(self.shape, **keywords, compute=compute) for _ in self.students]
         self.matchers = [GradientMatching(self.shape, **keywords) for _ in self.students] if self.matching else []
         self.learn_rates = config.learn_step_sizes and not self.matching  # matching does not see the step sizes
         self.norms: deque[float] = deque(maxlen=NORM_WINDOW)
@@ -342,18 +272,6 @@ def recipe(config: DistillConfig, step_sizes: Float) -> Recipe:
         config.hidden_width,
         config.output_gain,
     )
-
-
-def check_memory(shape: Shape, copies: int) -> None:
-    """Refuse settings whose stored unroll does not fit, before anything is allocated."""
-    if not hasattr(os, "sysconf") or "SC_PHYS_PAGES" not in os.sysconf_names:
-        return
-    needed, total = shape.bytes() * copies, os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    if needed > MEMORY_SHARE * total:
-        raise ObdError(
-            f"These settings need {needed / 2**30:.0f} GiB of memory and the machine has {total / 2**30:.0f}; "
-            "choose fewer pairs, inner steps, initialisations or a smaller student."
-        )
 
 
 def snapshot_steps(outer_steps: int, count: int) -> list[int]:

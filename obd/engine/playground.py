@@ -22,7 +22,7 @@ from torch import Tensor
 
 from obd.data.dataset import OfflineDataset
 from obd.data.pendulum import MAX_SPEED, mixed_dataset, observe, returns_of
-from obd.engine.distill import generator
+from obd.engine.drawing import generator
 from obd.engine.unroll import Parameters, Shape, Unroll, forward, orthogonal_parameters, outer_loss
 from obd.errors import ObdError
 from obd.objectives import outer_targets

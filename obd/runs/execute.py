@@ -16,8 +16,9 @@ from obd.config import DistillConfig
 from obd.data.catalog import load_dataset
 from obd.data.dataset import OfflineDataset
 from obd.data.density import held_out_likelihood
-from obd.engine.distill import as_distilled, distill, never, seconds_per_step, select_device
+from obd.engine.distill import as_distilled, distill, never, seconds_per_step
 from obd.engine.distilled import DistilledDataset
+from obd.engine.machine import select_device
 from obd.errors import Cancelled, ObdError
 from obd.evaluation import evaluate
 from obd.events import Checkpoint, Event, Finished, Progress, ShouldStop, Snapshot, Started

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from obd.engine.distill import Distiller, distill, generator, select_device, snapshot_steps
+from obd.engine.distill import Distiller, distill, snapshot_steps
 from obd.engine.distilled import load_distilled
 from obd.errors import Cancelled, ObdError
 from obd.events import Checkpoint, Event, Finished, Progress, Snapshot, Started
@@ -49,17 +49,6 @@ def test_start_is_real_states_with_the_teachers_actions() -> None:
     assert distances.max() < 1e-5
     expected = TEACHER.act(torch.from_numpy(snapshot.observations)).numpy()
     assert np.allclose(snapshot.actions, expected, atol=1e-4)
-
-
-def test_early_states_are_drawn_in_proportion_to_discounted_time() -> None:
-    real = Distiller(tiny_config(early_share=0.5, early_discount=0.9), DATA, TEACHER).real
-    times = real.draw(40_000, generator(1)).numpy() % 200  # three episodes of 200 steps
-    expected = 0.5 / 200 + 0.5 * 0.9 ** np.arange(200) * 0.1
-    share = np.bincount(times, minlength=200) / len(times)
-    assert np.allclose(share[:20], expected[:20], rtol=0.15)
-    assert share[100:].sum() == pytest.approx(0.25, rel=0.05)
-    even = Distiller(tiny_config(early_share=0.0), DATA, TEACHER).real.draw(40_000, generator(1)).numpy()
-    assert np.bincount(even, minlength=600).max() < 130
 
 
 def test_the_start_has_no_pair_twice() -> None:
@@ -219,16 +208,3 @@ def test_distilled_set_survives_a_round_trip(tmp_path) -> None:
         load_distilled(path)
     with pytest.raises(ObdError, match="no distilled set"):
         load_distilled(tmp_path / "absent.npz")
-
-
-def test_device_choice() -> None:
-    assert select_device("cpu") == torch.device("cpu")
-    assert select_device("auto").type in {"cpu", "cuda", "mps"}
-
-
-def test_draws_depend_on_the_whole_key() -> None:
-    def draw(*key: int) -> float:
-        return float(torch.rand(1, generator=generator(*key)))
-
-    assert draw(1, 2, 3) == draw(1, 2, 3)
-    assert len({draw(1, 2, 3), draw(1, 2, 4), draw(1, 3, 3), draw(2, 2, 3)}) == 4

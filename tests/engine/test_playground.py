@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from obd.engine import plain
-from obd.engine.distill import generator
+from obd.engine.drawing import generator
 from obd.engine.playground import (
     BATCH,
     FRESH,

@@ -276,7 +276,7 @@ def refused(content: bytes, words: str) -> None:
 
 
 def test_a_student_that_does_not_fit_into_memory_is_refused(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("obd.engine.distill.MEMORY_SHARE", 1e-12)
+    monkeypatch.setattr("obd.engine.machine.MEMORY_SHARE", 1e-12)
     refused(export.npz(run), "GiB")
 
 

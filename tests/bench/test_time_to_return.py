@@ -1,0 +1,57 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from obd.bench import time_to_return
+from obd.config import DistillConfig
+from obd.errors import ObdError
+from tests.helpers import DATASET, store_pendulum, tiny_config
+
+
+@pytest.fixture
+def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The benchmark on Pendulum with tiny settings; the paper "reports" what everybody or nobody reaches."""
+    teacher = store_pendulum(tmp_path)
+
+    def config(name: str, **changes: Any) -> DistillConfig:
+        return tiny_config(teacher, preset=name, snapshots=3)
+
+    monkeypatch.setattr(time_to_return, "preset", config)
+    monkeypatch.setattr(time_to_return, "budget_steps", lambda seconds, config: 6)
+    monkeypatch.setattr(time_to_return, "assets_dir", lambda: tmp_path)
+    monkeypatch.setattr(time_to_return, "STUDENTS", 2)
+    monkeypatch.setattr(time_to_return, "EPISODES", 1)
+    return tmp_path / "benchmarks" / "time_to_return.json"
+
+
+def race(monkeypatch: pytest.MonkeyPatch, target: float) -> dict[str, Any]:
+    monkeypatch.setattr(time_to_return, "published_returns", lambda env_id, dataset_id: {"av_pbc": target})
+    said: list[str] = []
+    result = time_to_return.run(quick=False, say=said.append, should_stop=lambda: False, datasets=[DATASET])
+    assert len(said) == 1
+    row: dict[str, Any] = result["rows"][DATASET]
+    return row
+
+
+def test_a_target_that_is_reached_ends_the_run(small: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    row = race(monkeypatch, -1e9)
+    assert [run["reached"] for run in row["runs"]] == [True, True]
+    assert [run["outer_steps"] for run in row["runs"]] == [0, 0]
+    assert row["ratio"] is not None and not row["ratio_is_lower_bound"]
+    assert json.loads(small.read_text())["rows"][DATASET] == row
+
+
+def test_a_target_out_of_reach_gives_no_ratio(small: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    row = race(monkeypatch, 1e9)
+    assert [run["reached"] for run in row["runs"]] == [False, False]
+    assert [run["outer_steps"] for run in row["runs"]] == [6, 6]
+    assert row["ratio"] is None and row["ratio_is_lower_bound"]
+
+
+def test_a_dataset_without_a_published_return_is_refused() -> None:
+    with pytest.raises(ObdError, match="reports no return"):
+        time_to_return.run(quick=True, say=print, should_stop=lambda: False, datasets=["mine/walker-v0"])
