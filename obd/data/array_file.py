@@ -48,13 +48,15 @@ class StoredArray:
 
 
 @contextmanager
-def open_arrays(path: Path) -> Iterator[dict[str, StoredArray]]:
+def open_arrays(path: Path, name: str = "") -> Iterator[dict[str, StoredArray]]:
     """The arrays of a file by name (``infos/qpos`` for those in the group ``infos``).
+
+    ``name`` is what messages call the file, if ``path`` is a temporary one.
 
     Raises:
         ObdError: the file is missing, of another kind, damaged (also while reading a block), or holds Python objects.
     """
-    name = path.name
+    name = name or path.name
     try:
         with open(path, "rb") as stream:
             head = stream.read(8)

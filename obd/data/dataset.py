@@ -14,6 +14,7 @@ from obd.errors import ObdError
 Float = NDArray[np.float32]
 
 MISSING_REWARDS = "missing"  # in the provenance, under "rewards"
+BLOCK = 100_000  # rows that are looked at together
 STD_EPSILON = 1e-3  # added to the standard deviation, as in Lei et al. 2024 (arXiv 2410.22728)
 
 
@@ -96,12 +97,19 @@ class OfflineDataset:
     @cached_property
     def observation_std(self) -> Float:
         """Per-dimension standard deviation plus 1e-3, ``[obs_dim]``."""
-        std: Float = (self.observations.std(axis=0, dtype=np.float64) + STD_EPSILON).astype(np.float32)
+        mean = self.observations.mean(axis=0, dtype=np.float64)
+        total = np.zeros((1, self.observation_dim))
+        for start in range(0, len(self), BLOCK):  # a 64-bit copy of all states would be twice the data
+            deviations = self.observations[start : start + BLOCK] - mean
+            total = np.concatenate([total, np.square(deviations)]).sum(axis=0, keepdims=True)
+        std: Float = (np.sqrt(total[0] / len(self)) + STD_EPSILON).astype(np.float32)
         return std
 
     def normalize(self, observations: Float) -> Float:
         """(observations - mean) / std, same shape."""
-        return (observations - self.observation_mean) / self.observation_std
+        normalized: Float = observations - self.observation_mean
+        normalized /= self.observation_std
+        return normalized
 
     def denormalize(self, observations: Float) -> Float:
         """The inverse of :meth:`normalize`."""

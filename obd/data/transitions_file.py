@@ -99,7 +99,7 @@ def read_transitions(
     widths = (int((observation_space.shape or (0,))[0]), len(low))
     name = file_name or path.name
     report = Report()
-    with open_arrays(path) as arrays:
+    with open_arrays(path, name) as arrays:
         found = _find(name, arrays)
         rows = _check_layout(name, env_id, found, widths)
         reader = _Reader(rows, found, report, on_progress, should_stop)

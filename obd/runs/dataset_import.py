@@ -65,7 +65,7 @@ def import_file(
         should_stop=should_stop,
     )
     dataset, report = read.dataset, read.report
-    _check(path, read)
+    _check(path, file_name, read)
     if recompute:
         dataset = _with_rewards(dataset, report, report_part[1], should_stop)
     elif not dataset.has_rewards:
@@ -88,12 +88,12 @@ def import_file(
     return dataset, report
 
 
-def _check(path: Path, read: TransitionsFile) -> None:
+def _check(path: Path, file_name: str, read: TransitionsFile) -> None:
     rows = sample_rows(read.dataset)
     states: States | None = None
     if read.has_states:
         in_file = np.flatnonzero(read.kept)[rows]
-        with open_arrays(path) as arrays:
+        with open_arrays(path, file_name) as arrays:
             found = [next(arrays[a] for a in ALIASES[part] if a in arrays) for part in ("infos/qpos", "infos/qvel")]
             states = (take(found[0], in_file), take(found[1], in_file))
     check_steps(read.dataset, rows, states, read.report)

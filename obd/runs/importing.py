@@ -21,8 +21,8 @@ from obd.data.catalog import DatasetInfo, list_datasets
 from obd.data.identifiers import check_id
 from obd.data.reference import reference_returns
 from obd.data.simulate import make_env
-from obd.engine.distill import check_memory
 from obd.engine.distilled import ARRAYS, FORMAT, DistilledDataset, Float, Recipe
+from obd.engine.machine import check_memory
 from obd.engine.unroll import Shape
 from obd.errors import ObdError
 from obd.events import ShouldStop, Snapshot
