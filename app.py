@@ -18,7 +18,9 @@ def main() -> None:
     st.html(theme.CSS)
     st.session_state["routed"] = True
     state.job_queue()  # runs left over by a killed process are marked before any page reads them
-    router.navigation().run()
+    chosen = router.navigation()
+    st.html(router.IN_THE_BROWSER, unsafe_allow_javascript=True)
+    chosen.run()
     warm.up()  # after the page has been sent, so that nobody waits for it
 
 

@@ -6,6 +6,46 @@ from typing import Any
 
 import streamlit as st
 
+# Two things in the browser, once per window.
+# A page completes its address with what it shows, a moment before or after its name gets there.  Streamlit makes that a
+# second entry in the browser's history, and the back button seems dead at its first press.
+# And Streamlit forgets the page that was asked for when a timer's request or a rerun of the old page comes after it and
+# before it is answered; so a link is followed again until the address has its page or something else is clicked.
+IN_THE_BROWSER = """<script>
+if (!window.obdHistory) {
+  window.obdHistory = true;
+  const push = history.pushState.bind(history);
+  const replace = history.replaceState.bind(history);
+  let completed = -Infinity;
+  history.pushState = (state, title, address) => {
+    const next = new URL(address, location.href);
+    const samePage = next.pathname === location.pathname;
+    const sameEntry = samePage ? !location.search : performance.now() - completed < 1000;
+    if (samePage) completed = performance.now();
+    (sameEntry ? replace : push)(state, title, address);
+  };
+
+  let wanted = null;
+  const forget = () => { wanted = null; };
+  addEventListener("popstate", forget);
+  document.addEventListener("click", (event) => {
+    if (!event.isTrusted) return;
+    forget();
+    const link = event.target.closest("[data-testid=stPageLink-NavLink], [data-testid=stTopNavLink]");
+    if (!link || event.button || event.ctrlKey || event.metaKey || event.shiftKey || event.altKey) return;
+    const path = new URL(link.href).pathname;
+    if (path !== location.pathname) wanted = { href: link.href, path, tries: 5, at: performance.now() };
+  }, true);
+  setInterval(() => {
+    if (!wanted || location.pathname === wanted.path || !wanted.tries) return forget();
+    if (performance.now() - wanted.at < 1000) return;
+    wanted.at = performance.now();
+    wanted.tries -= 1;
+    [...document.querySelectorAll("a[href]")].find((link) => link.href === wanted.href)?.click();
+  }, 200);
+}
+</script>"""
+
 
 def navigation() -> Any:
     """The navigation at the top; returns the page to run."""

@@ -56,6 +56,8 @@ def test_bad_addresses_are_answered_with_a_sentence(page: str, group: list[Run],
     assert not at.error
     if page != "home":
         assert "not here any more" in words(at)
+    if page in ("distill", "states", "rollouts"):  # a page that runs again by itself must not take the words back
+        assert "not here any more" in words(at.run())
 
 
 def test_home_starts_a_comparison_of_all_objectives(open_page: Open) -> None:
@@ -213,13 +215,13 @@ def test_a_waiting_run_can_be_seen_and_taken_out_of_the_queue(teacher: Path, ope
     at.button(key=f"unqueue {second}").click().run()
     assert state.job_queue().waiting() == []
     assert list_groups()[second][0].status()["state"] == "stopped"
-    assert list_groups()[first][0].status()["state"] == "running"
+    assert list_groups()[first][0].status()["state"] in ("calibrating", "running")
 
 
 def test_home_says_what_the_clip_shows_and_leads_on(open_page: Open) -> None:
     at = open_page()
     shots = json.loads((showcase_dir() / "rollouts.json").read_text())["shots"]
-    shown = next(line.value for line in at.markdown if line.value.startswith("Returns"))
+    shown = next(line.value for line in at.markdown if line.value.startswith("Episode:"))
     assert all(f"{shot['score']:.0f}" in shown for shot in shots)
     assert {"Race the objectives", "Map the states"} <= {link.proto.label for link in at.get("page_link")}
 
@@ -249,3 +251,16 @@ def test_an_unexpected_error_shows_no_traceback(
     at = open_page("states")
     assert len(at.error) == 1
     assert "secret" not in words(at)
+
+
+WIDGETS = ("button_group", "selectbox", "number_input", "radio", "multiselect", "slider", "text_input")
+
+
+@pytest.mark.parametrize("page", ("data", "distill", "states", "rollouts", "compare", "learn"))
+def test_a_rerun_does_not_overwrite_what_somebody_is_choosing(page: str, group: list[Run], open_page: Open) -> None:
+    """A value that is sent to the browser again undoes a click that was made while the page was being drawn."""
+    at = open_page(page)
+    at.run()
+    drawn = [element.proto for kind in WIDGETS for element in at.get(kind)]
+    assert drawn
+    assert [proto.label for proto in drawn if proto.set_value] == []
