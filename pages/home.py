@@ -17,12 +17,12 @@ QUICK: dict[str, Any] = {"dataset": DEFAULT_DATASET, "objective": "av_pbc", "sec
 
 PAGES = Path(__file__).parent
 WAYS_ON = (
-    ("learn", "How it works"),
-    ("data", "Look at the data"),
-    ("distill", "Race the objectives"),
-    ("states", "Map the states"),
-    ("rollouts", "Watch robots"),
-    ("compare", "Compare runs"),
+    ("learn", "How it works", "school"),
+    ("data", "Look at the data", "database"),
+    ("distill", "Race the objectives", "flag"),
+    ("states", "Map the states", "scatter_plot"),
+    ("rollouts", "Watch robots", "movie"),
+    ("compare", "Compare runs", "bar_chart"),
 )
 
 
@@ -45,17 +45,22 @@ def picture() -> None:
         return
     said = ", ".join(f"{style(key).label} {score:.0f}" for key, score in clip.scores)
     alt = f"Robots side by side from the same start; normalised returns: {said}"
-    st.video(str(clip.path), loop=True, autoplay=True, muted=True, alt=alt)
+    with st.container(key="hero"):  # keeps the clip's place while the player is being loaded
+        st.video(str(clip.path), loop=True, autoplay=True, muted=True, alt=alt)
     tags = " &nbsp; ".join(f"{tag(key)}&nbsp;{score:.0f}" for key, score in clip.scores)
-    st.markdown(f"Returns: {tags}", unsafe_allow_html=True, help="Normalised; of the whole episodes in the clip.")
+    st.markdown(
+        f"Episode: {tags}",
+        unsafe_allow_html=True,
+        help="Normalised returns of the whole episodes in the clip; below are means over many students and episodes.",
+    )
 
 
 def ways_on() -> None:
     """Links to the pages that exist."""
     with st.container(horizontal=True, gap="small"):
-        for name, label in WAYS_ON:
+        for name, label, icon in WAYS_ON:
             if (PAGES / f"{name}.py").is_file():
-                st.page_link(f"pages/{name}.py", label=label)
+                st.page_link(f"pages/{name}.py", label=label, icon=f":material/{icon}:")
 
 
 def bars(shown: headline.Headline) -> None:
@@ -74,12 +79,13 @@ def page() -> None:
         shown = headline.load()
     except ObdError:  # a damaged showcase must not keep anybody from starting
         shown = None
-    left, right = st.columns(2, gap="large", vertical_alignment="center")
+    left, right = st.columns(2, gap="large")  # aligned at the top: nothing moves when the pictures arrive
     with left:
         introduction()
         if shown is not None:
             st.space("small")
-            for column, number in zip(st.columns(len(shown.numbers)), shown.numbers, strict=True):
+            row = st.container(key="row numbers").columns(len(shown.numbers))
+            for column, number in zip(row, shown.numbers, strict=True):
                 column.metric(number.label, number.value, help=number.help)
         ways_on()
     with right:

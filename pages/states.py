@@ -74,16 +74,7 @@ def page() -> None:
     run = shown[front]
     if not widgets.dataset_ready(run.config.dataset):
         return
-    part = st.segmented_control(
-        "Part",
-        list(PARTS),
-        default="map",
-        format_func=PARTS.__getitem__,
-        key="part",
-        bind="query-params",
-        required=True,
-        label_visibility="collapsed",
-    )
+    part = widgets.choose_part("part", PARTS)
     if part == "critical":
         claimview.show(shown, front)
         return

@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 from PIL import Image as PillowImage
 from PIL import ImageDraw, ImageFont
 
+from obd.errors import ObdError
+from obd.insight.pose import has_torso, state_from_observation
 from obd.render.scene import (
     ACCENT,
     GROUND_DARK,
@@ -183,6 +185,37 @@ class SchematicRenderer:
         rim = min(max(1.5 * SUPERSAMPLING, 0.006 * self._scale), 0.4 * radius)  # thumbnails have thin limbs
         _capsule(draw, start, end, radius, outline)
         _capsule(draw, start, end, radius - rim, colour)
+
+
+def limbs(env_id: str, observations: NDArray[np.floating[Any]]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """The robot's side view as thick lines, for a browser that draws it by itself.
+
+    Args:
+        env_id: of a robot that moves in one plane (``obd.insight.pose.TORSO``).
+        observations: raw units, ``[N, obs_dim]``.
+
+    Returns:
+        Ends ``[N, limbs, 4]``, x and z of both in metres, x from the root, z from the ground; radii ``[limbs]``.
+        Balls have equal ends.
+
+    Raises:
+        ObdError: the poses of this environment cannot be drawn so, or an observation is wrong.
+    """
+    if not has_torso(env_id):
+        raise ObdError(f"{env_id} does not move in one plane, so it has no side view.")
+    scene = load_scene(env_id)
+    model, data = scene.model, mujoco.MjData(scene.model)
+    geoms = [part.geom for part in scene.parts]
+    lengths = np.where(np.isin(model.geom_type[geoms], LIMBS), model.geom_size[geoms, 1], 0.0)[:, None]
+    positions, _ = state_from_observation(env_id, observations)
+    ends = np.empty((len(positions), len(geoms), 4), dtype=np.float32)
+    for number, qpos in enumerate(positions):
+        mujoco_positions(model, data, qpos)
+        middle = data.geom_xpos[geoms] - data.xpos[scene.root] * (1, 0, 0)
+        half = data.geom_xmat[geoms].reshape(-1, 3, 3)[:, :, 2] * lengths
+        ends[number] = np.concatenate([(middle - half)[:, [0, 2]], (middle + half)[:, [0, 2]]], axis=1)
+    radii: NDArray[np.float32] = model.geom_size[geoms, 0].astype(np.float32)
+    return ends, radii
 
 
 def mujoco_positions(model: Any, data: Any, qpos: NDArray[np.float64]) -> None:

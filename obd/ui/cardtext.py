@@ -99,7 +99,7 @@ def strip_sentence(card: Card, returns: Mapping[str, float]) -> str:
 
 def made_sentences(info: DatasetInfo, provenance: Mapping[str, Any]) -> list[str]:
     """How the dataset came about, as far as it says."""
-    text = str(provenance.get("description") or info.description or "")
+    text = info.description if info.builtin else str(provenance.get("description") or info.description or "")
     found = [plain(text)] if text.strip() else []
     policies = provenance.get("policies")
     if isinstance(policies, Sequence) and policies and not isinstance(policies, str):

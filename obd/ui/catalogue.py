@@ -37,7 +37,7 @@ def choose() -> DatasetInfo | None:
         current = wanted if wanted in by_id else next(iter(by_id), None)
         listed = {info.id: info for info in found[:LISTED]}
         if listed:
-            st.session_state["data choice"] = current if current in listed else None
+            widgets.put("data choice", current if current in listed else None)
             st.radio(
                 "Datasets",
                 list(listed),

@@ -73,7 +73,7 @@ def posture_sentence(objective: str, report: SetReport) -> str:
     )
     return (
         f"{text}. From there one step with the distilled action ends nearer to balance than a random action in "
-        f"{100 * share.value:.0f} % of the comparisons (95 %: {100 * share.low:.0f}–{100 * share.high:.0f}): {verdict}."
+        f"{100 * share.value:.0f} % of the comparisons (95 %: {100 * share.low:.0f}–{100 * share.high:.0f}): {verdict}."
     )
 
 
@@ -81,7 +81,7 @@ def coverage_sentence(objective: str, report: SetReport) -> str:
     """How much of the data has a distilled state nearby."""
     now, start = report.coverage, report.start_coverage
     return (
-        f"**{100 * now.value:.1f} %** of the data (95 %: {100 * now.low:.1f}–{100 * now.high:.1f}) lie within "
+        f"**{100 * now.value:.1f} %** of the data (95 %: {100 * now.low:.1f}–{100 * now.high:.1f}) lie within "
         f"{report.radius:.2f} standard deviations per dimension of {_a(style(objective).label)} state; as many random "
         f"states reach 50 % (that sets the radius), and the states it started from {100 * start.value:.0f} %."
     )
@@ -94,7 +94,7 @@ def density_sentence(objective: str, report: SetReport) -> str:
     ending = " as the data do" if now.low <= 50 <= now.high else " than typical of the data"
     return (
         f"The median {style(objective).label} state sits in **{place} place{ending}**: density percentile "
-        f"{now.value:.0f} (95 %: {now.low:.0f}–{now.high:.0f}; 50 is typical); it started at {start.value:.0f}."
+        f"{now.value:.0f} (95 %: {now.low:.0f}–{now.high:.0f}; 50 is typical); it started at {start.value:.0f}."
     )
 
 
@@ -117,7 +117,7 @@ def _amount(effect: Effect) -> str:
 
 def _range(effect: Effect) -> str:
     interval: Interval = effect.ratio if effect.ratio is not None else effect.difference
-    return f"95 %: {interval.low:.2f} to {interval.high:.2f}"
+    return f"95 %: {interval.low:.2f} to {interval.high:.2f}"
 
 
 def _a(label: str) -> str:

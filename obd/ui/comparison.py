@@ -193,7 +193,7 @@ def bars_sentence(compared: Sequence[Compared], rows: Sequence[BarRow]) -> str:
     single = [row for row in rows if not row.ensemble and row.key in {one.view.objective for one in compared}]
     if not single:
         return "These runs have no measured students yet."
-    if len({env_of(one.run) for one in compared}) > 1:
+    if len({env_of(one.run) for one in compared} - {""}) > 1:  # a run without a set yet has no returns either
         return "These runs are of different robots, so their returns do not compare; each stands beside its own figure."
     best = max(single, key=lambda row: row.estimate.mean)
     text = f"The best set here is {best.label} at {best.estimate.mean:.1f}"

@@ -37,7 +37,7 @@ def choose_step() -> story.Step:
         if wanted:
             st.warning("There is no such step; this is the first one.", icon=":material/info:")
         wanted = story.KEYS[0]
-    st.session_state["step choice"] = wanted
+    widgets.put("step choice", wanted)
     names = {step.key: f"{number} {step.name}" for number, step in enumerate(story.STEPS, 1)}
     names[story.KEYS[-1]] = "▶ Playground"
     with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"):

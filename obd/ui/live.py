@@ -42,7 +42,9 @@ def transitions(path: str) -> int | None:
 
 def headline(group: str, views: Sequence[RunView], progress: GroupProgress, teacher: float | None) -> str:
     """One sentence: what happens now, or what came out."""
-    messages = list(dict.fromkeys(view.message for view in views if view.message))
+    # A run that was stopped before its first step says so only when none got further.
+    told = [view for view in views if view.state != "stopped" or view.step or not progress.step]
+    messages = list(dict.fromkeys(view.message for view in told if view.message))
     if progress.state == "finished":
         return result_sentence(views, teacher, transitions(str(views[0].run.path)))
     if progress.state in ("failed", "paused", "stopped", "interrupted"):

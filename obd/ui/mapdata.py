@@ -15,9 +15,10 @@ from obd.errors import ObdError
 from obd.insight.coverage import density_percentile, neighbour_distance
 from obd.insight.projection import TsneMap, fit_pca, fit_tsne
 from obd.insight.report import sample_index
+from obd.render.schematic import limbs
 from obd.runs.store import Run
 from obd.ui import state
-from obd.ui.maps import MovingSet
+from obd.ui.maps import Figures, MovingSet
 from obd.ui.tasks import Task
 
 Array = NDArray[np.floating[Any]]
@@ -107,7 +108,18 @@ def moving_set(run: Run, behind: Background, projected: Projected) -> MovingSet:
     frames = [
         _placed(str(run.path), step, _stamp(run, step), projected.identity, run, behind, projected) for step in steps
     ]
-    return MovingSet(run.config.objective, steps, frames)
+    newest = _figures(str(run.path), steps[-1], _stamp(run, steps[-1]), run) if steps else None
+    return MovingSet(run.config.objective, steps, frames, newest)
+
+
+@st.cache_resource(max_entries=24, show_spinner=False)
+def _figures(path: str, step: int, stamp: int, _run: Run) -> Figures | None:
+    """Side views of a snapshot's states; None for a robot that has none."""
+    info = state.dataset_info(_run.config.dataset)
+    try:
+        return None if info is None else Figures(*limbs(info.env_id, _run.snapshot(step).observations))
+    except ObdError:
+        return None
 
 
 @st.cache_resource(max_entries=4000, show_spinner="Placing the distilled states …")

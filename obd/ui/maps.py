@@ -65,6 +65,26 @@ class MovingSet:
     objective: str
     steps: Sequence[int]
     frames: Sequence[Points]
+    figures: Figures | None = None
+
+
+@dataclass(frozen=True)
+class Figures:
+    """Side views of the newest states: ``ends [N, limbs, 4]`` and ``radii [limbs]`` in metres (``schematic.limbs``)."""
+
+    ends: Points
+    radii: Points
+
+    def encoded(self) -> dict[str, Any]:
+        """For the browser: millimetres as 16-bit integers, and the room in metres that the poses take."""
+        x, z = self.ends[..., [0, 2]], self.ends[..., [1, 3]]
+        millimetres = np.clip(np.rint(1000 * self.ends), -32_000, 32_000).astype("<i2")
+        return {
+            "ends": base64.b64encode(millimetres.tobytes()).decode(),
+            "radii": [round(float(radius), 4) for radius in self.radii],
+            "side": float(np.quantile(np.abs(x).max(axis=(1, 2)), 0.98)),
+            "top": float(np.quantile(z.max(axis=(1, 2)), 0.98)),
+        }
 
 
 @dataclass(frozen=True)
@@ -78,6 +98,16 @@ class Colouring:
 def outside(original: Points, points: Points) -> int:
     """How many of ``points [N, dimensions]`` lie beyond the map's fixed axes."""
     return int((np.abs(Axes.of(original).place(points)) > 1).any(axis=1).sum())
+
+
+def rim_share(original: Points, points: Points) -> float:
+    """Share of ``points [N, dimensions]`` that lie further from the centre than 95 % of the ``original`` ones.
+
+    Distances are taken in standard deviations of the original points along each axis of the map.
+    """
+    centre, spread = original.mean(axis=0), original.std(axis=0) + 1e-12
+    rim = np.quantile(np.linalg.norm((original - centre) / spread, axis=1), 0.95)
+    return float((np.linalg.norm((points - centre) / spread, axis=1) > rim).mean())
 
 
 def colour_range(values: Points) -> tuple[float, float]:
@@ -145,6 +175,7 @@ def map_data(
                 "front": moving.objective == front,
                 "count": frames.shape[1],
                 "frames": _encode(ends.place(frames)),
+                "figures": None if moving.figures is None else moving.figures.encoded(),
             }
         )
     if colouring is not None:

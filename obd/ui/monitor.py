@@ -19,6 +19,7 @@ from obd.ui.charts import Curve, Estimate
 from obd.ui.theme import style
 
 RATE_WINDOW = 40  # outer steps over which the speed is averaged
+KEPT = 10_000  # points of a curve that are remembered; beyond them it is thinned
 
 
 @dataclass
@@ -117,6 +118,19 @@ def absorb(view: RunView, rows: Sequence[dict[str, Any]]) -> None:
             view.steps.append(step)
             view.losses.append(float(row["loss"]))
             view.seconds.append(float(row["seconds"]))
+            if len(view.steps) > KEPT:
+                thin(view)
+
+
+def thin(view: RunView) -> None:
+    """Forget all points but every 2nd, 4th, 8th ... step, so that a run of any length stays small and evenly drawn."""
+    stride = 1
+    while view.steps[-1] / stride > KEPT / 2:
+        stride *= 2
+    chosen = [index for index, step in enumerate(view.steps) if (step - view.steps[0]) % stride == 0]
+    view.steps = [view.steps[index] for index in chosen]
+    view.losses = [view.losses[index] for index in chosen]
+    view.seconds = [view.seconds[index] for index in chosen]
 
 
 def is_normalised(score: dict[str, Any]) -> bool:

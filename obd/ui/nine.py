@@ -68,24 +68,32 @@ def sentence(found: Sequence[Row], budget: float) -> str:
     ours = [row for row in found if row["method"] == "av_pbc"]
     if not ours:
         return f"After **{duration(budget)}** of distillation for each run."
-    best = sum(_among_best(row, found) for row in ours)
-    text = (
-        f"After **{duration(budget)}** of distillation for each run, Av-PBC is the best objective, or within the best "
-        f"one's interval, on **{best} of {len(ours)}** datasets"
-    )
+    compared = [row for row in ours if len(_methods(row, found)) > 1]
+    best = sum(_among_best(row, found) for row in compared)
+    text = f"After **{duration(budget)}** of distillation for each run, Av-PBC"
+    if compared:
+        text += (
+            " is the best method, or within the best one's interval, on "
+            f"**{best} of {len(compared)}** datasets where others were measured"
+        )
     shares = [row["share_of_teacher"] for row in ours if row["share_of_teacher"] is not None]
     if shares:
         together = [row["ensemble_share_of_teacher"] for row in ours if row["share_of_teacher"] is not None]
+        text += "; its students reach " if compared else " gives students that reach "
         text += (
-            f"; its students reach **{100 * np.mean(shares):.0f} %** of their teachers' returns on average, ensembles "
-            f"of ten **{100 * np.mean(together):.0f} %**"
+            f"**{100 * np.mean(shares):.0f} %** of their teachers' returns on average, ensembles of ten "
+            f"**{100 * np.mean(together):.0f} %**"
         )
     return text + "."
 
 
+def _methods(row: Row, found: Sequence[Row]) -> list[Row]:
+    """The distilled and selected sets of the row's dataset, without the baselines."""
+    return [other for other in found if other["dataset"] == row["dataset"] and other["method"] in METHODS]
+
+
 def _among_best(row: Row, found: Sequence[Row]) -> bool:
-    rivals = [r for r in found if r["dataset"] == row["dataset"] and METHODS.get(r["method"]) is not None]
-    best = max(rivals, key=lambda rival: float(rival["mean"]))
+    best = max(_methods(row, found), key=lambda rival: float(rival["mean"]))
     return bool(row is best or row["mean"] >= best["ci95"][0])
 
 

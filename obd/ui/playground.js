@@ -438,7 +438,6 @@ class App {
   }
 
   axes(context, width, height, small) {
-    const ink = rgb(this.theme.ink, 0.62);
     context.strokeStyle = rgb(this.theme.ink, 0.18);
     context.setLineDash([3, 4]);
     context.beginPath();
@@ -449,17 +448,22 @@ class App {
     context.stroke();
     context.setLineDash([]);
     if (small) return;
-    context.fillStyle = ink;
-    context.textBaseline = "bottom";
-    context.textAlign = "center";
-    context.fillText("upright", width / 2, height - 3);
-    context.textAlign = "left";
-    context.fillText("hanging", 5, height - 3);
-    context.textAlign = "right";
-    context.fillText("hanging", width - 5, height - 3);
-    context.textAlign = "left";
-    context.textBaseline = "top";
-    context.fillText("↑ turning clockwise fast", 5, 4);
+    const write = (text, align, baseline, x, y) => {  // on a halo, as there may be any colour below
+      context.textAlign = align;
+      context.textBaseline = baseline;
+      context.strokeText(text, x, y);
+      context.fillText(text, x, y);
+    };
+    context.fillStyle = rgb(this.theme.ink);
+    context.strokeStyle = rgb(this.theme.paper, 0.75);
+    context.lineWidth = 3;
+    context.lineJoin = "round";
+    write("upright", "center", "bottom", width / 2, height - 3);
+    write("hanging", "left", "bottom", 5, height - 3);
+    write("hanging", "right", "bottom", width - 5, height - 3);
+    write("↑ turning clockwise fast", "left", "top", 5, 4);
+    write("↓ counter-clockwise fast", "left", "bottom", 5, height - 18);
+    context.lineWidth = 1;
   }
 
   drawLane(lane) {

@@ -29,7 +29,11 @@ from obd.ui.theme import NEUTRAL, style
 
 SIDE = 320  # pixels; a square picture is framed wide enough for a robot that stands upright
 RELATIVES = 3
-PATIENCE = 1.5  # seconds in which a picture may come without a progress bar
+PATIENCE = 1.5  # seconds in which a picture may come before its place is shown empty
+EMPTY = (
+    "data:image/svg+xml;utf8,<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 1 1'>"
+    "<rect width='1' height='1' fill='%238A8F98' opacity='0.15'/></svg>"
+)
 
 Array = NDArray[np.floating[Any]]
 

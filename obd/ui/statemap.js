@@ -11,11 +11,8 @@ export default function (component) {
   return () => { view.stop(); views.delete(root); };
 }
 
-const floats = (text) => {
-  const raw = atob(text), bytes = new Uint8Array(raw.length);
-  for (let i = 0; i < raw.length; i++) bytes[i] = raw.charCodeAt(i);
-  return new Float32Array(bytes.buffer);
-};
+const bytes = (text) => Uint8Array.from(atob(text), (character) => character.charCodeAt(0));
+const floats = (text) => new Float32Array(bytes(text).buffer);
 
 class StateMap {
   constructor(root) {
@@ -43,6 +40,7 @@ class StateMap {
     this.sets = data.sets.map((set, i) => ({
       ...set,
       frames: last && last.sets[i]?.frames === set.frames ? this.sets[i].frames : floats(set.frames),
+      figures: set.figures && { ...set.figures, ends: new Int16Array(bytes(set.figures.ends).buffer) },
     }));
     if (!last || last.view !== data.view) this.reset(data);
     if (!last || last.run !== data.run) { this.time = null; this.halt(); }
@@ -149,6 +147,7 @@ class StateMap {
     this.drawAxes(g, text);
     this.drawOriginal(g);
     for (const set of this.sets) this.drawSet(g, set, paper, text);
+    this.nameAxes(g, text, paper);
     if (this.lasso) this.drawLasso(g, text);
     const step = this.data.steps[Math.round(this.time)];
     const slider = this.$("slider");
@@ -158,25 +157,35 @@ class StateMap {
     this.canvas.dataset.time = this.time.toFixed(2);
   }
 
+  tips() {   // of the three axes, in pixels
+    return [0, 1, 2].map((k) => this.place([0, 1, 2].map((other) => (other === k ? 0.9 : 0)), 0));
+  }
+
   drawAxes(g, text) {
+    if (this.data.dimensions !== 3) return;
+    const centre = this.place([0, 0, 0], 0);
+    g.strokeStyle = text; g.globalAlpha = 0.45;
+    g.beginPath();
+    for (const tip of this.tips()) { g.moveTo(...centre); g.lineTo(...tip); }
+    g.stroke();
+    g.globalAlpha = 1;
+  }
+
+  nameAxes(g, text, paper) {   // last and on a halo: legible over points
     g.save();
-    g.strokeStyle = g.fillStyle = text;
-    g.font = "12px sans-serif";
+    g.font = "12px sans-serif"; g.lineJoin = "round"; g.lineWidth = 4;
+    g.strokeStyle = paper; g.fillStyle = text;
+    const write = (name, x, y) => { g.globalAlpha = 0.8; g.strokeText(name, x, y); g.fillText(name, x, y); };
     if (this.data.dimensions === 3) {
-      g.globalAlpha = 0.45;
-      const centre = this.place([0, 0, 0], 0);
-      this.data.axes.forEach((name, k) => {
-        const tip = [0, 0, 0]; tip[k] = 0.9;
-        const end = this.place(tip, 0);
-        g.beginPath(); g.moveTo(...centre); g.lineTo(...end); g.stroke();
-        g.fillText(name, end[0] + 4, end[1]);
+      this.tips().forEach(([x, y], k) => {
+        const name = this.data.axes[k] || "", room = this.width - g.measureText(name).width - 4;
+        write(name, Math.max(4, Math.min(x + 4, room)), Math.max(12, Math.min(y, this.height - 4)));
       });
     } else {
-      g.globalAlpha = 0.6;
       g.textAlign = "center";
-      g.fillText(this.data.axes[0] || "", this.width / 2, this.height - 5);
+      write(this.data.axes[0] || "", this.width / 2, this.height - 5);
       g.translate(11, this.height / 2); g.rotate(-Math.PI / 2);
-      g.fillText(this.data.axes[1] || "", 0, 0);
+      write(this.data.axes[1] || "", 0, 0);
     }
     g.restore();
   }
@@ -210,8 +219,8 @@ class StateMap {
       for (let i = 0; i < set.count; i++) { g.moveTo(...this.place(start, i)); g.lineTo(...set.places[i]); }
       g.stroke();
     }
-    const size = set.front ? 4.8 : 3.6;
-    g.globalAlpha = set.front ? 0.95 : 0.7;
+    const size = set.front ? 4.8 : 3.2;
+    g.globalAlpha = set.front ? 0.95 : 0.45;
     g.fillStyle = set.colour; g.strokeStyle = paper; g.lineWidth = 1;
     for (const place of set.places) mark(g, set.symbol, ...place, size);
     g.globalAlpha = 1;
@@ -303,9 +312,7 @@ class StateMap {
   move(event) {
     const spot = this.spot(event);
     if (!this.pressed) {
-      const hit = this.nearest(spot), note = this.$("note");
-      note.hidden = !hit;
-      if (hit) { note.textContent = `${hit.set.label} ${hit.index}`; note.style.left = `${Math.min(spot[0] + 12, this.width - 90)}px`; note.style.top = `${spot[1] + 12}px`; }
+      this.hint(this.nearest(spot), spot);
       return;
     }
     if (this.mode === "select") this.lasso.push(spot);
@@ -319,6 +326,19 @@ class StateMap {
       this.pressed = spot;
     }
     this.draw();
+  }
+
+  hint(hit, spot) {   // what is under the pointer: its name, and at the newest snapshot its pose
+    const note = this.$("note");
+    note.hidden = !hit;
+    if (!hit) return;
+    this.$("name-of").textContent = `${hit.set.label} ${hit.index}`;
+    const canvas = this.$("figure"), newest = !this.playing && this.time === this.data.steps.length - 1;
+    canvas.hidden = !(newest && hit.set.figures);
+    if (!canvas.hidden) drawFigure(canvas, hit.set, hit.index);
+    const [width, height] = [note.offsetWidth, note.offsetHeight];
+    note.style.left = `${Math.max(0, Math.min(spot[0] + 14, this.width - width))}px`;
+    note.style.top = `${spot[1] + 14 + height > this.height ? Math.max(0, spot[1] - 10 - height) : spot[1] + 14}px`;
   }
 
   up(event) {
@@ -355,6 +375,21 @@ class StateMap {
     this.picked = { key: set.key, indices };
     this.send("picked", { key: set.key, indices, step: this.data.steps[Math.round(this.time)] });
   }
+}
+
+function drawFigure(canvas, set, index) {   // the robot from the side, as thick lines over the ground
+  const g = canvas.getContext("2d"), { width, height } = canvas, { ends, radii, side, top } = set.figures;
+  const low = height - 16, scale = Math.min(width / (2.2 * side), (low - 8) / Math.max(top + 0.1, 0.5));
+  const x = (value) => width / 2 + (value / 1000) * scale, y = (value) => low - (value / 1000) * scale;
+  g.clearRect(0, 0, width, height);
+  g.strokeStyle = "#8a8f98"; g.lineWidth = 2;
+  g.beginPath(); g.moveTo(0, low); g.lineTo(width, low); g.stroke();
+  g.strokeStyle = set.colour; g.lineCap = "round";
+  radii.forEach((radius, limb) => {
+    const [ax, az, bx, bz] = ends.subarray(4 * (index * radii.length + limb));
+    g.lineWidth = Math.max(3, 2 * radius * scale);
+    g.beginPath(); g.moveTo(x(ax), y(az)); g.lineTo(x(bx) + 0.01, y(bz)); g.stroke();
+  });
 }
 
 function mark(g, symbol, x, y, size) {

@@ -16,7 +16,7 @@ from obd.errors import ObdError
 from obd.insight.pose import has_torso, torso
 from obd.runs.store import ACTIVE_STATES, Run
 from obd.ui import canvas, claims, mapdata, posepanel, reports, sentences, state, widgets
-from obd.ui.maps import Colouring, map_data, outside
+from obd.ui.maps import Colouring, map_data, outside, rim_share
 from obd.ui.theme import style
 
 Array = NDArray[np.floating[Any]]
@@ -124,12 +124,18 @@ def _draw_map(
     data["run"] = run.group
     data["picked"] = {"key": front, "indices": indices}
     canvas.state_map(data, key="state map", on_picked=_map_picked, on_step=_map_moved)
-    note = (
-        f"{len(projected.original):,} states of the data; lines lead from where each {style(front).label} state began."
-    )
-    if not projected.axes:
+    frames = next(s for s in sets if s.objective == front).frames
+    label = style(front).label
+    note = f"{len(projected.original):,} states of the data; lines lead from where each {label} state began."
+    if projected.axes:
+        began, now = (100 * rim_share(projected.original, points) for points in (frames[0], frames[-1]))
+        note = (
+            f"**{now:.0f} % of the {label} states lie further out than 95 % of the data** "
+            f"(where they began: {began:.0f} %). {note}"
+        )
+    else:
         note += " Only neighbourhood has a meaning here; a state far from all data is drawn at the data nearest to it."
-    if count := outside(projected.original, next(s for s in sets if s.objective == front).frames[-1]):
+    if count := outside(projected.original, frames[-1]):
         note += f" {sentences.count(count, 'state')} further out: zoom out to see."
     if pending:
         note += " Colours appear when criticality has been measured."
@@ -175,7 +181,7 @@ def _alone() -> None:
 def chosen_states(run: Run) -> list[int]:
     """Draw the choice of a state by number (and among several encircled ones); the highlighted indices."""
     size = run.config.size
-    st.session_state["state"] = min(int(st.session_state.get("state", 0)), size - 1)
+    widgets.put("state", min(int(st.session_state.get("state", 0)), size - 1))
     indices = [index for index in st.session_state.get("picked states", []) if index < size]
     number, several = st.columns([2, 3])
     number.number_input(
@@ -184,7 +190,7 @@ def chosen_states(run: Run) -> list[int]:
     )  # fmt: skip
     current = int(st.session_state["state"])
     if len(indices) > 1 and current in indices:
-        st.session_state["among"] = current
+        widgets.put("among", current)
         several.selectbox(
             f"{len(indices)} selected", indices, format_func=lambda i: f"state {i}", key="among", on_change=_among
         )
@@ -205,7 +211,6 @@ def chosen_step(run: Run) -> int:
 
 def show_pose(run: Run, step: int, index: int) -> None:
     """Pictures of a state before and after its action, and of its relatives; without them, the reason."""
-    look = style(run.config.objective)
     env_id = state.shelf().get(run.config.dataset).env_id
     reason = posepanel.no_pose_sentence(env_id)
     if reason:
@@ -214,29 +219,40 @@ def show_pose(run: Run, step: int, index: int) -> None:
     task = posepanel.pose(run, step, index)
     if task.state == "running":
         st.fragment(_await_pose, run_every=0.4)(run, step, index)
-        return
-    if task.state != "done":
+    elif task.state != "done":
         widgets.show_error(task.error)
-        return
-    pose: posepanel.Pose = task.result
-    titles = (f"{look.glyph} state {index}", "after its action")
-    for place, (column, picture) in enumerate(zip(st.columns(2), (pose.before, pose.after), strict=True)):
-        words = "" if pose.postures is None else posepanel.posture_words(pose.postures[place])
-        column.image(picture, width="stretch", alt=f"Robot, {titles[place]}: {words}")
-        column.caption(f"**{titles[place]}**  \n" + words.replace(", ", "  \n"))
-    _standing(run, step, index)
-    away = ", ".join(f"{distance:.2f}" for distance in pose.distances)
+    else:
+        _pose(run, step, index, task.result)
+
+
+def _pose(run: Run, step: int, index: int, pose: posepanel.Pose | None) -> None:
+    """The pictures of a state; None keeps their places while they are drawn, so that nothing jumps."""
+    pictures = [posepanel.EMPTY] * 2 if pose is None else [pose.before, pose.after]
+    titles = (f"{style(run.config.objective).glyph} state {index}", "after its action")
+    for place, (column, picture) in enumerate(zip(st.container(key="row pose").columns(2), pictures, strict=True)):
+        words = "" if pose is None or pose.postures is None else posepanel.posture_words(pose.postures[place])
+        alt = f"Robot, {titles[place]}: {words}" if pose is not None else "A picture is being drawn here"
+        column.image(picture, width="stretch", alt=alt)
+        lines = "drawing …  \n&nbsp;" if pose is None else words.replace(", ", "  \n")
+        column.caption(f"**{titles[place]}**  \n{lines}")
+    relatives = [posepanel.EMPTY] * posepanel.RELATIVES if pose is None else pose.relatives
+    distances = [math.nan] * posepanel.RELATIVES if pose is None else pose.distances
+    if pose is not None:
+        _standing(run, step, index)
+    away = ", ".join("…" if pose is None else f"{distance:.2f}" for distance in distances)
     st.caption(f"Nearest original states, {away} standard deviations per dimension away:")
-    for column, picture, distance in zip(st.columns(len(pose.relatives)), pose.relatives, pose.distances, strict=True):
-        column.image(picture, width="stretch", alt=f"Original state at distance {distance:.2f}")
-    drawn = "" if pose.kind == "mujoco" else " Schematic drawing, as OpenGL is not available."
+    row = st.container(key="row relatives").columns(len(relatives))
+    for column, picture, distance in zip(row, relatives, distances, strict=True):
+        alt = f"Original state at distance {distance:.2f}" if pose is not None else "A picture is being drawn here"
+        column.image(picture, width="stretch", alt=alt)
+    drawn = " Schematic drawing, as OpenGL is not available." if pose is not None and pose.kind != "mujoco" else ""
     st.caption(f"At outer step {step:,}; the action lasts one environment step.{drawn}")
 
 
 def _await_pose(run: Run, step: int, index: int) -> None:
     if posepanel.pose(run, step, index).state != "running":
         st.rerun()
-    st.caption("Drawing the pose …")
+    _pose(run, step, index, None)
 
 
 def _standing(run: Run, step: int, index: int) -> None:

@@ -65,7 +65,8 @@ push* until students trained on them act well. That is **distillation**.
 at 1, 5, 20.
 
 **Outer loop.** Test the student on real situations. Then ask *through the whole training*: how should each dot
-move so that the next student does better? This is the **hypergradient**, the arrows.
+move so that the next student's error falls? This is the **hypergradient**, the arrows. The error falls at once, the
+return follows later.
 
 $$\\min_{D}\\; H\\big(\\pi_{\\theta(D)}\\big), \\quad \\theta(D) = \\text{training on } D$$
 
@@ -120,7 +121,8 @@ def scene(key: str, settings: Settings) -> Scene | None:
             "few",
             (Lane(Settings("dbc", size, 40, seed), f"{size} pairs of the log, at random", frozen=True), distilled),
         ),
-        "loops": Scene("loops", (Lane(Settings("pbc", 12, 40, 0), "Student"),), autoplay=False),
+        # A seed whose first steps can be seen; with others it takes ten until the student agrees more.
+        "loops": Scene("loops", (Lane(Settings("pbc", 12, 40, 2), "Student"),), autoplay=False),
         "aims": Scene(
             "aims",
             tuple(Lane(Settings(objective, size, 40, seed), style(objective).label) for objective in OBJECTIVE_KEYS),
@@ -161,9 +163,7 @@ def said(key: str, frame: Mapping[str, Any]) -> str:
         steps = last["inner_steps"] if inner is None else min(inner, last["inner_steps"])
         return f"After {steps} of {last['inner_steps']} training steps the student {agrees}."
     if key == "loops":
-        if last["steps"] == 0:
-            return f"Before any outer step the trained student {agrees}."
-        return f"After {_steps(last['steps'])} of the outer loop the student {agrees}; return {_return(last)}."
+        return _loops_sentence(last, frame["inner"], agrees)
     if key == "few":
         return (
             f"Random pairs give a student that returns {_return(lanes[0])}, distilled ones {_return(last)} after "
@@ -181,6 +181,19 @@ def said(key: str, frame: Mapping[str, Any]) -> str:
         f"The student {agrees} and returns {_return(last)} "
         f"(teacher {references['teacher']:.0f}, doing nothing {references['nothing']:.0f})."
     )
+
+
+def _loops_sentence(lane: Mapping[str, Any], inner: int | None, agrees: str) -> str:
+    """Where the inner or the outer loop stands; the outer one is judged by the error that it minimises."""
+    trained = lane["inner_steps"] if inner is None else min(inner, lane["inner_steps"])
+    student = f"the student {agrees}" if trained else f"an untrained student {agrees}"
+    if lane["steps"] == 0:
+        return f"After {trained} of {lane['inner_steps']} inner steps {student}."
+    losses = [loss for _, loss in lane["losses"]] or [math.nan]
+    error = f"the error was {losses[0]:.2f} before the first step"
+    if len(losses) > 1:
+        error += f", {losses[-1]:.2f} before the last"
+    return f"After {_steps(lane['steps'])} {student}; {error}; return {_return(lane)}."
 
 
 def _return(lane: Mapping[str, Any]) -> str:

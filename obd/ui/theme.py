@@ -114,7 +114,7 @@ STYLES: dict[str, Style] = {
     "top_q": Style("Top-Q selection", "#858585", "emptyTriangle", "▽", "dashed", "the pairs of highest action value"),
     # What is plotted while a teacher is trained.
     "critic_loss": Style("critic", "#D0602A", "diamond", "◆", "solid", "squared error of the action values"),
-    "value_loss": Style("value", "#858585", "rect", "■", "dashed", "expectile error of the state values"),
+    "value_loss": Style("value", "#858585", "rect", "■", "dashed", "error of the state values"),
     "imitation_error": Style("distance to the data", "#96783C", "circle", "●", "dotted", "squared action distance"),
     "validation_loss": Style("validation", "#D0602A", "diamond", "◆", "solid", "error on held-out episodes"),
     "train_loss": Style("training", "#96783C", "circle", "●", "dotted", "error on the training batches"),
@@ -147,13 +147,24 @@ CSS = """<style>
 [data-testid="stSidebarHeader"] { height: 3rem; margin-bottom: 0; }
 [data-testid="stMetricLabel"] { opacity: 0.75; }
 video { border-radius: 0.4rem; aspect-ratio: auto 16 / 9; }
+.st-key-hero { aspect-ratio: 16 / 9; }
 /* The accent colour is made for the white text on buttons; as text on a dark page it would be too dim. */
 button[data-variant="pills"][data-selected="true"], button[data-variant="segmented_control"][data-selected="true"],
 [data-testid="stSliderThumbValue"] { color: inherit !important; }
+[data-testid="stElementContainer"]:has(> .stHtml > script) { display: none; }
 .obd-poses { display: grid; grid-template-columns: max-content 1fr; gap: 0.6rem 0.75rem; align-items: center; }
 .obd-poses img { width: 100%; border-radius: 0.3rem; display: block; }
 @media (max-width: 640px) {
     .stMainBlockContainer { padding-left: 1rem; padding-right: 1rem; }
     h1 { font-size: 1.6rem !important; }
+    /* Rows that stay rows. */
+    [class*="st-key-row-"] .stHorizontalBlock { flex-wrap: nowrap; gap: 0.75rem; }
+    [class*="st-key-row-"] .stColumn { min-width: 0; width: auto; flex: 1 1 0; }
+    [class*="st-key-row-"] [data-testid="stMetricValue"] { font-size: 1.4rem; }
+    [class*="st-key-row-"] [data-testid="stMetricLabel"] p { white-space: normal; }
+    [class*="st-key-row-"] [data-testid="stMetricLabel"] .stTooltipIcon { display: none; }
+    /* The pages and the settings are behind this button. */
+    [data-testid="stExpandSidebarButton"] { width: auto; padding: 0 0.6rem; }
+    [data-testid="stExpandSidebarButton"]::after { content: "Pages and settings"; font-size: 0.9rem; }
 }
 </style>"""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 import re
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -24,6 +25,9 @@ log = logging.getLogger(__name__)
 
 # Query parameters of a shareable link, which a page hands on to the next one.
 ADDRESS = ("group", "objective", "view", "runs", "part", "over", "step", "dataset", "do", "who")
+LEFT_OUT = ("do", "who")  # not in the address while they have their usual values
+
+NOTICE_SECONDS = 10.0  # that the words about a missing run stay at least
 
 PRESET_LABELS = {"default": "Ours (minutes)", "paper": "The paper's (hours)"}
 
@@ -41,14 +45,23 @@ def page(name: str) -> Iterator[None]:
     """The body of a page: takes over its address and shows errors as sentences."""
     with guard():
         router.hand_over()
-        if st.session_state.get("page") != name:
-            # The address counts on arrival only: while the page is open it follows the widgets, and a timer's rerun
-            # may carry an address that is a moment old.
+        back = _went_back()
+        if st.session_state.get("page") != name or back:
+            # The address counts on arrival and for the browser's back button only: while the page is open it follows
+            # the widgets, and a timer's rerun may carry an address that is a moment old.
             st.session_state["page"] = name
             for part in ADDRESS:
                 if part in st.query_params:
                     st.session_state[part] = st.query_params[part]
+                elif back and part in LEFT_OUT:
+                    st.session_state[part] = None
         yield
+
+
+def _went_back() -> bool:
+    """Whether this run was caused by the browser's back or forward button."""
+    context = get_script_run_ctx()
+    return context is not None and context.is_history_navigation
 
 
 @contextmanager
@@ -78,6 +91,16 @@ def by_hand(callback: Callable[..., None]) -> Callable[..., None]:
     return called
 
 
+def put(key: str, value: object) -> None:
+    """Give a widget its value before it is drawn, unless it has it already.
+
+    A value that is set goes to the browser again, and there undoes a click that was made while the page was being
+    drawn; a timer then sends the undone value along, and the click is lost.
+    """
+    if st.session_state.get(key) != value:
+        st.session_state[key] = value
+
+
 def choose_group() -> tuple[str, list[Run]] | None:
     """The run to show: the one in the address, else the last one chosen, else the active or newest one.
 
@@ -90,9 +113,12 @@ def choose_group() -> tuple[str, list[Run]] | None:
     active = state.job_queue().active()
     current = wanted if wanted in groups else active if active in groups else next(iter(groups))
     if wanted and wanted not in groups:
+        st.session_state["missing run"] = (current, time.monotonic())
+    instead, since = st.session_state.get("missing run", ("", 0.0))
+    if instead == current and time.monotonic() - since < NOTICE_SECONDS:  # the page may run again by itself meanwhile
         st.warning("The run asked for is not here any more; this is another one.", icon=":material/info:")
     labels = distinct({name: _group_name(name, members) for name, members in groups.items()})
-    st.session_state["run choice"] = current
+    put("run choice", current)
     st.sidebar.selectbox(
         "Run",
         list(groups),
@@ -106,6 +132,7 @@ def choose_group() -> tuple[str, list[Run]] | None:
 
 
 def _group_chosen() -> None:
+    st.session_state.pop("missing run", None)
     state.select_group(st.session_state["run choice"])
 
 
@@ -123,7 +150,7 @@ def choose_objective(available: Sequence[str]) -> str:
         if wanted not in ALL_OBJECTIVE_KEYS:
             st.warning("There is no such objective; this is another one.", icon=":material/info:")
         wanted = None
-    st.session_state["objective choice"] = wanted or available[-1]
+    put("objective choice", wanted or available[-1])
     chosen = st.sidebar.segmented_control(
         "Objective",
         list(available),
@@ -141,7 +168,7 @@ def choose_view(views: dict[str, str]) -> str:
     wanted = st.session_state.get("view")
     if wanted and wanted not in views:
         st.warning("There is no such projection; this is another one.", icon=":material/info:")
-    st.session_state["view choice"] = wanted if wanted in views else next(iter(views))
+    put("view choice", wanted if wanted in views else next(iter(views)))
     chosen = st.sidebar.segmented_control(
         "Projection",
         list(views),
@@ -156,8 +183,10 @@ def choose_view(views: dict[str, str]) -> str:
 
 def choose_part(name: str, words: dict[str, str]) -> str:
     """One of the parts of a page, by key, kept in ``?NAME=``; drawn where it is called."""
+    kept = f"{name} of {st.session_state.get('page')}"  # pages that share the name have different parts
     wanted = st.session_state.get(name)
-    st.session_state[f"{name} choice"] = wanted if wanted in words else next(iter(words))
+    wanted = wanted if wanted in words else st.session_state.get(kept)
+    put(f"{name} choice", wanted if wanted in words else next(iter(words)))
     chosen = st.segmented_control(
         name.capitalize(),
         list(words),
@@ -168,6 +197,7 @@ def choose_part(name: str, words: dict[str, str]) -> str:
         on_change=by_hand(_follow),
         args=(name,),
     )
+    st.session_state[kept] = chosen
     return _settled(name, chosen)
 
 
@@ -178,7 +208,8 @@ def choose_several(name: str, words: dict[str, str], usual: Sequence[str], help_
     if wanted and not known:
         st.warning(f"None of “{plain(wanted[:80])}” is here; these are the usual ones.", icon=":material/info:")
         known = list(usual)
-    st.session_state[f"{name} choice"] = known
+    if set(st.session_state.get(f"{name} choice") or ()) != set(known):  # in the order of the clicks; see put
+        st.session_state[f"{name} choice"] = known
     chosen = st.pills(
         name.capitalize(),
         list(words),

@@ -126,8 +126,8 @@ def deep(selector: str, text: str) -> str:
 
 
 @contextlib.contextmanager
-def served(folder: Path, log: Path) -> Iterator[str]:
-    """The app as a process of its own; yields its address."""
+def served(folder: Path, log: Path) -> Iterator[tuple[str, int]]:
+    """The app as a process of its own; yields its address and the number of its process."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -141,7 +141,7 @@ def served(folder: Path, log: Path) -> Iterator[str]:
             if time.perf_counter() - begin > 60:
                 raise SystemExit(f"the server does not answer: {log.read_text()}")
             time.sleep(0.05)
-        yield f"http://127.0.0.1:{port}"
+        yield f"http://127.0.0.1:{port}", server.pid
     finally:
         server.terminate()
         server.wait(60)
@@ -183,14 +183,18 @@ def choose(page: Page, clicks: Clicks, name: str, label: str, number: int, effec
     clicks(name, target, effect)
 
 
-def start_distillation(page: Page, address: str) -> None:
+def start_distillation(page: Page, address: str, settings: dict[str, str]) -> None:
+    """Start the three objectives with ``settings``, given as labels of the form's fields and what to enter."""
     page.goto(f"{address}/distill")
-    seconds = page.get_by_label("Seconds", exact=True)
-    seconds.wait_for(timeout=PATIENCE)
+    page.get_by_label("Seconds", exact=True).wait_for(timeout=PATIENCE)
     page.wait_for_timeout(6000)  # as somebody who reads the page first
-    seconds.fill("1800")
-    seconds.press("Enter")
-    page.wait_for_timeout(1000)
+    for label, value in settings.items():
+        entry = page.get_by_label(label, exact=True)
+        if not entry.is_visible():
+            page.get_by_test_id("stSidebar").get_by_text("Advanced", exact=True).click()
+        entry.fill(value)
+        entry.press("Enter")
+        page.wait_for_timeout(1000)
     begin = time.perf_counter()
     page.get_by_role("button", name="Start", exact=True).click()
     page.wait_for_url("**group=2*", timeout=PATIENCE)
@@ -250,14 +254,14 @@ def main() -> None:
         browser = playwright.chromium.launch(
             executable_path=CHROMIUM, args=["--headless", "--no-sandbox", "--disable-gpu"]
         )
-        address = stack.enter_context(served(arguments.app.resolve(), Path(folder) / "log"))
+        address, _ = stack.enter_context(served(arguments.app.resolve(), Path(folder) / "log"))
         print(f"first paint, first session of the process: {first_paint(browser, address):.2f} s")
         print(f"first paint, later session: {min(first_paint(browser, address) for _ in range(2)):.2f} s")
         page = browser.new_context(viewport={"width": 1280, "height": 720}).new_page()
         traffic = Traffic()
         traffic.watch(page)
         if not arguments.idle:
-            start_distillation(page, address)
+            start_distillation(page, address, {"Seconds": "1800"})
         else:
             page.goto(address)
         print(f"first load: {traffic.total / 1e6:.2f} MB, videos {traffic.media / 1e6:.2f} MB")

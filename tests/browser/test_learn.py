@@ -65,6 +65,25 @@ def test_points_move_while_playing_and_the_story_goes_on(address: str, patient: 
     journey.nothing_broken(page)
 
 
+def test_the_back_button_leads_through_the_steps_and_out(address: str, patient: Page) -> None:
+    page = patient
+    page.goto(address)
+    page.get_by_role("button", name="Distil for one minute").wait_for()
+    journey.visit(page, "Learn")
+    page.wait_for_url("**/learn?step=copy")
+    for _ in range(2):
+        page.get_by_role("button", name="Next").click()
+        page.wait_for_timeout(1500)  # as somebody who looks at it
+    expect(page).to_have_url(re.compile("step=loops"))
+    for step, title in (("few", "A tiny set can replace a big one"), ("copy", "Behaviour cloning is copying")):
+        page.go_back()
+        expect(page.get_by_text(title)).to_be_visible()
+        expect(page).to_have_url(re.compile(f"step={step}"))
+    page.go_back()
+    expect(page.get_by_role("button", name="Distil for one minute")).to_be_visible()
+    journey.nothing_broken(page)
+
+
 def test_dragging_a_point_changes_the_student(address: str, patient: Page) -> None:
     page = patient
     page.goto(f"{address}/learn?step=playground&points=12")

@@ -39,6 +39,20 @@ def test_play_moves_the_points_and_a_selection_shows_a_pose(address: str, page: 
     expect(page.get_by_role("button", name="Play")).to_be_visible()
     assert canvas.get_attribute("data-same") == "yes"
 
+    # Pointing at a state names it and draws it from the side, at once and in the browser.
+    around = canvas.bounding_box()
+    assert around is not None
+    note = page.locator(".note")
+    for part in range(2, 18):
+        page.mouse.move(around["x"] + around["width"] * part / 20, around["y"] + around["height"] / 2)
+        if note.is_visible():
+            break
+    expect(note).to_contain_text("BC ")
+    drawn = page.locator("canvas.figure").evaluate(
+        "e => new Set(new Uint32Array(e.getContext('2d').getImageData(0, 0, e.width, e.height).data.buffer)).size"
+    )
+    assert drawn > 5
+
     # A lasso around the middle picks several states; the first one is shown.
     box = canvas.bounding_box()
     assert box is not None

@@ -163,6 +163,11 @@ def test_all_datasets_in_one_picture(open_page: Open, tmp_path: Path, monkeypatc
     }  # fmt: skip
     path.write_text(json.dumps(line) + "\n")
     at.run()
+    assert "Av-PBC gives students that reach" in words(at) and "best method" not in words(at)
+    path.write_text(
+        json.dumps(line) + "\n" + json.dumps(line | {"method": "dbc", "students": [[0.5, 0.0], [0.0, 0.5]]}) + "\n"
+    )
+    at.run()
     assert "on **1 of 1** datasets" in words(at)
     path.write_text("no json")
     at.run()

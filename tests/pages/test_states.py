@@ -140,16 +140,16 @@ def test_a_robot_without_a_pose_keeps_map_and_numbers(group: list[Run], open_pag
     at = open_page("states")
     assert "Pendulum-v1 does not tell its pose" in words(at)
     assert component(at)["sets"]
-    at = open_page("states", part="All poses")
+    at = open_page("states", part="gallery")
     assert "Pendulum-v1 does not tell its pose" in words(at)
 
 
 def test_distributions_effects_and_sentences(group: list[Run], open_page: Open) -> None:
-    at = open_page("states", part="Are they critical?")
+    at = open_page("states", part="critical")
     settle(at, lambda at: at.get("echarts_chart"))
     assert spec(at)["yAxis"][0]["data"] == ["Data", "Random selection", "Start of PBC", "DBC", "PBC"]
     said = words(at)
-    assert "of the data (95 %" in said and "density percentile" in said and "PBC's distilled states are" in said
+    assert "of the data (95 %" in said and "density percentile" in said and "PBC's distilled states are" in said
     assert at.table[0].value["Set"].tolist() == ["DBC", "PBC"]
     at.selectbox(key="measure").select("density").run()
     assert len(at.table) == 0 and at.get("echarts_chart")
@@ -169,7 +169,7 @@ def test_a_state_is_shown_as_a_pose_with_its_relatives(cheetahs: list[Run], open
 
 
 def test_gallery_of_all_poses_sorted(cheetahs: list[Run], open_page: Open) -> None:
-    at = open_page("states", objective="pbc", part="All poses")
+    at = open_page("states", objective="pbc", part="gallery")
     settle(at, lambda at: at.get("bidi_component") and "criticality" in at.selectbox(key="sort").options)
     for name in ("criticality", "density", "Q value", "torso pitch (°)", "index"):
         at.selectbox(key="sort").select(name).run()

@@ -13,7 +13,7 @@ from obd.render.mujoco_frames import BlackFrameError, MujocoRenderer
 from obd.render.poses import pose_image, pose_images, poses_strip
 from obd.render.renderer import make_renderer
 from obd.render.scene import load_scene, parse_colour
-from obd.render.schematic import SchematicRenderer, _hull
+from obd.render.schematic import SchematicRenderer, _hull, limbs
 
 ENVIRONMENTS = ("HalfCheetah-v5", "Hopper-v5", "Walker2d-v5")
 
@@ -202,3 +202,21 @@ def test_pose_pictures(kind):
 def test_poses_refuse_other_environments(no_gl):
     with pytest.raises(ObdError, match="Pendulum-v1"):
         pose_image("Pendulum-v1", np.zeros(3))
+
+
+@pytest.mark.parametrize("env_id", ENVIRONMENTS)
+def test_limbs_are_rigid_joined_and_above_the_ground_at_the_start(env_id: str) -> None:
+    scene = load_scene(env_id)
+    start = np.zeros((2, scene.model.nq + scene.model.nv - 1))
+    if env_id != "HalfCheetah-v5":
+        start[:, 0] = 1.25  # metres above the ground; the cheetah's height counts from its start
+    start[1, 3] = 0.4  # bend one joint
+    ends, radii = limbs(env_id, start)
+    assert ends.shape == (2, len(radii), 4) and (radii > 0).all()
+    lengths = np.hypot(ends[..., 2] - ends[..., 0], ends[..., 3] - ends[..., 1])
+    np.testing.assert_allclose(lengths[0], lengths[1], atol=1e-5)
+    assert np.abs(ends[0] - ends[1]).max() > 0.05
+    lowest = (np.minimum(ends[0, :, 1], ends[0, :, 3]) - radii).min()
+    assert -0.02 < lowest < 0.2
+    with pytest.raises(ObdError, match="one plane"):
+        limbs("Ant-v5", np.zeros((1, 105)))

@@ -37,8 +37,8 @@ def report(data: Effect, start: Effect) -> SetReport:
 
 def test_the_claim_holds() -> None:
     said = claims.criticality_sentence("av_pbc", report(effect(1.3, 1.1, 1.5), effect(1.2, 1.05, 1.4)))
-    assert "Av-PBC's distilled states are **1.30 times as critical as the data** (95 %: 1.10 to 1.50)" in said
-    assert "1.20 times (95 %: 1.05 to 1.40), more critical than their start" in said
+    assert "Av-PBC's distilled states are **1.30 times as critical as the data** (95 %: 1.10 to 1.50)" in said
+    assert "1.20 times (95 %: 1.05 to 1.40), more critical than their start" in said
 
 
 def test_the_claim_fails() -> None:

@@ -60,6 +60,11 @@ def test_names_say_what_tells_runs_apart() -> None:
     assert len(set(looks)) == len(looks)
 
 
+def test_a_run_without_a_set_yet_does_not_make_the_others_incomparable() -> None:
+    together = compared(*showcase_runs(), made())
+    assert "best set here is Av-PBC" in comparison.bars_sentence(together, comparison.bar_rows(together))
+
+
 def test_only_differing_settings_are_listed() -> None:
     one, two = tiny_config(seed=1, size=8), tiny_config(seed=2, size=8, step_size_decay=False)
     assert comparison.differences([one, two]) == [("Seed", ["1", "2"]), ("Decay step size", ["yes", "no"])]

@@ -5,7 +5,7 @@ import base64
 import numpy as np
 import pytest
 
-from obd.ui.maps import Axes, Colouring, MovingSet, colour_range, map_data, outside, time_line
+from obd.ui.maps import Axes, Colouring, Figures, MovingSet, colour_range, map_data, outside, rim_share, time_line
 
 
 def decode(text: str) -> np.ndarray:
@@ -61,3 +61,28 @@ def test_colour_range_ignores_extremes_and_constants() -> None:
     assert colour_range(values)[1] < 2
     low, high = colour_range(np.full(10, 4.0))
     assert low < 4 < high
+
+
+def test_the_share_of_points_at_the_rim_counts_in_the_data_s_own_units() -> None:
+    generator = np.random.default_rng(0)
+    original = generator.normal(size=(2000, 2)) * [1.0, 50.0] + [3.0, -7.0]
+    assert rim_share(original, original) == pytest.approx(0.05, abs=0.001)
+    inside = original.mean(axis=0)
+    out = inside + np.array([4.0, 0.0])
+    assert rim_share(original, np.stack([inside, out, inside, out])) == 0.5
+    assert rim_share(original, inside[None] + np.array([0.0, 60.0])) == 0.0  # little along the wide axis
+
+
+def test_side_views_travel_as_millimetres() -> None:
+    ends = np.zeros((3, 2, 4), dtype=np.float32)
+    ends[1, 0] = [-0.5, 0.1, 0.25, 1.2345]
+    moved = MovingSet("pbc", [0], [np.zeros((3, 2))], Figures(ends, np.array([0.05, 0.02])))
+    data = map_data(np.eye(2), [moved], "pbc", identity="x", axes=[], colouring=None, alt="")
+    sent = data["sets"][0]["figures"]
+    assert np.frombuffer(base64.b64decode(sent["ends"]), "<i2").reshape(3, 2, 4)[1, 0].tolist() == [
+        -500,
+        100,
+        250,
+        1234,
+    ]
+    assert sent["radii"] == [0.05, 0.02] and sent["side"] > 0.4 and sent["top"] > 1.1

@@ -1,12 +1,14 @@
 from __future__ import annotations
 
+from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from obd.config import DistillConfig
 from obd.runs.store import Run, create_run
-from obd.ui.monitor import RunReader, group_progress, read_all
+from obd.ui.monitor import KEPT, RunReader, RunView, absorb, group_progress, read_all
 
 
 def row(step: int, loss: float = 0.5) -> dict[str, Any]:
@@ -82,3 +84,14 @@ def test_a_deleted_run_is_a_sentence_and_not_a_crash(run: Run) -> None:
     views, problems = read_all([reader])
     assert views == []
     assert len(problems) == 1
+
+
+def test_a_long_run_is_remembered_in_bounded_memory() -> None:
+    view = RunView(Run(Path("nowhere")), "pbc", "PBC", 4, "data")
+    absorb(view, [row(step, loss=float(step)) for step in range(1, 3 * KEPT)])
+    assert len(view.steps) == len(view.losses) == len(view.seconds) <= KEPT
+    assert view.losses == [float(step) for step in view.steps]
+    assert (view.steps[0], view.rate()) == (1, 2.0)
+    assert max(after - before for before, after in pairwise(view.steps)) <= 8  # thinned evenly
+    absorb(view, [row(KEPT)])  # a resumed run repeats what came after its checkpoint
+    assert view.steps[-1] == KEPT

@@ -21,7 +21,7 @@ def test_crowd_sentence_counts() -> None:
 
 
 def test_every_moving_step_has_pictures_and_a_sentence() -> None:
-    lane = {"agreement": 0.5, "returns": [[0, -900]], "steps": 3, "inner_steps": 40, "label": "DBC"}
+    lane = {"agreement": 0.5, "returns": [[0, -900]], "steps": 3, "inner_steps": 40, "label": "DBC", "losses": []}
     for key in story.KEYS:
         scene = story.scene(key, Settings())
         assert (scene is None) == (key not in story.VIEWS)
@@ -30,6 +30,17 @@ def test_every_moving_step_has_pictures_and_a_sentence() -> None:
         references = {"teacher": -160.0, "nothing": -1300.0}
         frame = {"lanes": [lane] * len(scene.lanes), "still": {"references": references}, "inner": 5, "crowd": [-900]}
         assert "900" in story.said(key, frame) or "50 %" in story.said(key, frame)
+
+
+def test_the_two_loops_are_told_by_what_each_of_them_does() -> None:
+    lane = {"agreement": 0.5, "returns": [[0, -900]], "steps": 0, "inner_steps": 40, "label": "PBC", "losses": []}
+    frame = {"lanes": [lane], "still": {"references": {}}, "inner": 0, "crowd": []}
+    assert story.said("loops", frame).startswith("After 0 of 40 inner steps an untrained student pushes")
+    assert story.said("loops", frame | {"inner": 5}).startswith("After 5 of 40 inner steps the student pushes")
+    assert "40 of 40 inner" in story.said("loops", frame | {"inner": None})
+    further = lane | {"steps": 2, "losses": [[1, 0.8], [2, 0.6]]}
+    said = story.said("loops", frame | {"lanes": [further], "inner": None})
+    assert "After 2 outer steps" in said and "0.80 before the first step, 0.60 before the last" in said
 
 
 def test_figures_sentence_says_when_the_order_is_not_established() -> None:
