@@ -31,6 +31,7 @@ def test_every_page_shows_it(page: str, pair: list[Run], open_page: Open) -> Non
     at = open_page(page, group=pair[0].group, **query)
     assert not at.error and not at.exception
     shown = [str(part.value) for part in (*at.markdown, *at.caption)]
+    shown += [cell for table in at.dataframe for cell in table.value.astype(str).to_numpy().ravel()]
     if page != "distill":  # whose form offers it anyway
         shown += [option for choice in at.button_group for option in choice.options]
     assert "Grad. match" in " ".join(shown).replace("\\", "")
