@@ -30,6 +30,7 @@ from obd.config import OBJECTIVES, DistillConfig
 from obd.data.dataset import Float, OfflineDataset
 from obd.data.density import state_log_density
 from obd.errors import ObdError
+from obd.teachers.networks import set_precision
 
 PAPER_BETA = 0.02  # published scale of the raw action values
 SHIFT_QUANTILE = 0.01
@@ -71,6 +72,7 @@ def run_targets(config: DistillConfig, dataset: OfflineDataset, teacher: TargetT
     Computed once, when a run starts or goes on; the same settings give the same bits.  Raises as
     :func:`outer_targets` does.
     """
+    set_precision(config.precision)  # process-wide, so that whoever ran before does not matter
     outer = outer_targets(config.objective, dataset, teacher, config.q_weighting)
     if config.density_power == 0:
         return outer

@@ -74,3 +74,14 @@ def test_density_weights_multiply_those_of_every_objective(objective: str) -> No
     assert float(rare.mean()) == pytest.approx(1, abs=1e-4) and float(rare.std()) > 0.1
     again = run_targets(tiny_config(objective=objective, density_power=0.2), DATA, TEACHER)
     assert again.weights is not None and torch.equal(again.weights, weighted.weights)
+
+
+def test_the_precision_of_targets_does_not_depend_on_who_ran_before() -> None:
+    before = torch.get_float32_matmul_precision()
+    config = tiny_config(objective="pbc", precision="medium")
+    try:
+        torch.set_float32_matmul_precision("highest")
+        run_targets(config, DATA, TEACHER)
+        assert torch.get_float32_matmul_precision() == "medium"
+    finally:
+        torch.set_float32_matmul_precision(before)
