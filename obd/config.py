@@ -55,7 +55,7 @@ class DistillConfig:
     preset: str = option("default", "Preset", "name of the settings this run started from")
 
     hidden_layers: int = option(2, "Hidden layers", "of the student policy", low=1, high=8)
-    hidden_width: int = option(256, "Hidden width", "units per hidden layer", low=4, high=2048)
+    hidden_width: int = option(512, "Hidden width", "units per hidden layer", low=4, high=2048)
     inner_steps: int = option(80, "Inner steps", "gradient steps of each student", low=1, high=1000)
     inner_batch: int = option(
         128, "Pairs per inner step", "blocks of this size are taken in turn; 0 takes all pairs", low=0, high=4096
@@ -83,7 +83,7 @@ class DistillConfig:
         high=1.0,
     )
     early_discount: float = option(
-        0.95, "Early discount", "how fast that part fades with the time step", low=0.0, high=0.9999
+        0.98, "Early discount", "how fast that part fades with the time step", low=0.0, high=0.9999
     )
     clipping: str = option(
         "robust",
@@ -172,6 +172,7 @@ PRESETS: dict[str, dict[str, Any]] = {
     # Lei, Zhang, Tao (NeurIPS 2024), section 5 and appendix: plain SGD inside and outside, raw action values.
     "paper": {
         "hidden_layers": 3,
+        "hidden_width": 256,
         "inner_steps": 100,
         "inner_batch": 0,
         "inner_momentum": 0.0,
