@@ -86,6 +86,9 @@ def step_counts(lines: list[Line], budget: float, steps: int | None, methods: Se
         if key(line)[3] == budget and line["outer_steps"]  # a selection takes none
     }
     for name in {METHODS[method].preset for method in methods} - set(counts):
+        if steps is not None and name == "default":
+            counts[name] = steps
+            continue
         counts[name] = budget_steps(budget, preset(name))
         if steps is not None:
             counts[name] = max(1, round(counts[name] * steps / budget_steps(budget, DistillConfig())))
