@@ -30,7 +30,7 @@ from obd.students import own_names, student_kinds, train_other_students
 
 DATASETS = tuple(f"obd/{robot}/medium-replay-v0" for robot in ("halfcheetah", "hopper", "walker2d"))
 SECONDS, SEEDS, STUDENTS, EPISODES = 180.0, 1, 5, 3
-QUICK_ARCHITECTURES = ("mlp2", "mlp3", "residual")
+QUICK_ARCHITECTURES, QUICK_STUDENTS, QUICK_EPISODES = ("mlp2", "mlp3", "residual"), 2, 1
 
 
 def run(
@@ -51,6 +51,7 @@ def run(
     """
     path = Path(tempfile.mkdtemp()) / "quick.jsonl" if quick else lines_path(NAME)
     lines = read_lines(path, FIELDS)
+    students, episodes = (QUICK_STUDENTS, QUICK_EPISODES) if quick else (STUDENTS, EPISODES)
     budget = None if steps else 2.0 if quick else seconds
     count = steps or planned_steps(lines, budget)
     say(f"{count} outer steps for each set")
@@ -66,8 +67,8 @@ def run(
             for kind in missing:
                 if should_stop():  # a set that was not finished or a cell that was not played says nothing
                     break
-                line = cell(distilled, dataset, seed, kind, should_stop)
-                line |= {"outer_steps": count, "budget_seconds": budget}
+                line = cell(distilled, dataset, kind, students, episodes, should_stop)
+                line |= {"seed": seed, "outer_steps": count, "budget_seconds": budget}
                 lines.append(line)
                 append_line(path, line)
                 say(f"{dataset_id} seed {seed} {' '.join(kind)}: {np.mean(line['students']):.1f}")
@@ -102,17 +103,23 @@ def planned_recipe(config: DistillConfig) -> Recipe:
     return recipe(config, np.full(config.hidden_layers + 1, config.inner_step_size, np.float32))
 
 
-def cell(distilled: DistilledDataset, dataset: OfflineDataset, seed: int, kind: Kind, should_stop: ShouldStop) -> Line:
-    """Train students of one kind and play them."""
+def cell(
+    distilled: DistilledDataset,
+    dataset: OfflineDataset,
+    kind: Kind,
+    students: int,
+    episodes: int,
+    should_stop: ShouldStop,
+) -> Line:
+    """Train students of one kind and play them; their normalised returns ``[students, episodes]``."""
     architecture, optimizer = kind
     policies = train_other_students(
-        distilled, STUDENTS, EVALUATION_SEED, architecture=architecture, optimizer=optimizer
+        distilled, students, EVALUATION_SEED, architecture=architecture, optimizer=optimizer
     )
-    returns = rollout_returns(dataset.env_id, policies, EPISODES, EVALUATION_SEED, should_stop=should_stop)
+    returns = rollout_returns(dataset.env_id, policies, episodes, EVALUATION_SEED, should_stop=should_stop)
     return {
         "dataset": dataset.id,
         "dataset_hash": dataset.content_hash,
-        "seed": seed,
         "architecture": architecture,
         "optimizer": optimizer,
         "own": kind == own_names(distilled.recipe),

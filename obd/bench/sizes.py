@@ -29,8 +29,9 @@ from obd.runs.lines import Line, append_line, lines_path, read_lines
 from obd.runs.sizes import DISTILLED, FIELDS, NAME, SELECTED
 from obd.students import selection, train_other_students, train_students
 
-SIZES, QUICK_SIZES = (4, 8, 16, 32, 64, 128, 256, 512, 1024), (4, 16)
+SIZES = (4, 8, 16, 32, 64, 128, 256, 512, 1024)
 SECONDS, SEEDS, STUDENTS, EPISODES = 180.0, 1, 10, 5
+QUICK_SIZES, QUICK_STUDENTS, QUICK_EPISODES = (4, 16), 2, 1
 # Selected pairs come without a recipe: the one a distillation starts from, five times as long, or 400 steps of Adam.
 SELECTION_WAYS = (("recipe", 400), ("adam", 80))  # optimizer, inner steps of the recipe
 
@@ -54,6 +55,7 @@ def run(
     """
     path = Path(tempfile.mkdtemp()) / "quick.jsonl" if quick else lines_path(NAME)
     lines = read_lines(path, FIELDS)
+    amount = (QUICK_STUDENTS, QUICK_EPISODES) if quick else (STUDENTS, EPISODES)
     budget = None if steps else 2.0 if quick else seconds
     count = steps or planned_steps(lines, budget)
     say(f"{count} outer steps for each set")
@@ -65,7 +67,8 @@ def run(
                     known = any(key(line) == (dataset.content_hash, method, size, seed, wanted) for line in lines)
                     if known or should_stop():
                         continue
-                    line = measured(dataset, method, distillation(dataset.id, size, seed, count), should_stop)
+                    config = distillation(dataset.id, size, seed, count)
+                    line = measured(dataset, method, config, *amount, should_stop)
                     if line is None:  # stopped: an unfinished set says nothing about its size
                         break
                     line |= {"outer_steps": wanted, "budget_seconds": budget}
@@ -84,7 +87,9 @@ def distillation(dataset_id: str, size: int, seed: int, steps: int) -> DistillCo
     return DistillConfig(dataset=dataset_id, size=size, seed=seed, steps=steps, seconds=None)
 
 
-def measured(dataset: OfflineDataset, method: str, config: DistillConfig, should_stop: ShouldStop) -> Line | None:
+def measured(
+    dataset: OfflineDataset, method: str, config: DistillConfig, students: int, episodes: int, should_stop: ShouldStop
+) -> Line | None:
     """Distil or select, train and play students and their ensemble; None if stopped on the way."""
     began = time.perf_counter()
     teacher = open_teacher(config, dataset)
@@ -93,12 +98,12 @@ def measured(dataset: OfflineDataset, method: str, config: DistillConfig, should
         result = distill(config, dataset, teacher, should_stop=should_stop)
         if should_stop():
             return None
-        found.append(played(train_students(result, STUDENTS, EVALUATION_SEED), dataset, EPISODES, should_stop))
+        found.append(played(train_students(result, students, EVALUATION_SEED), dataset, episodes, should_stop))
     else:
         for optimizer, inner_steps in SELECTION_WAYS:
             result = selection(dataset, config.replace(inner_steps=inner_steps), SELECTED, teacher, config.seed)
-            policies = train_other_students(result, STUDENTS, EVALUATION_SEED, optimizer=optimizer)
-            found.append(played(policies, dataset, EPISODES, should_stop) | {"optimizer": optimizer})
+            policies = train_other_students(result, students, EVALUATION_SEED, optimizer=optimizer)
+            found.append(played(policies, dataset, episodes, should_stop) | {"optimizer": optimizer})
     return {
         "dataset": dataset.id,
         "dataset_hash": dataset.content_hash,

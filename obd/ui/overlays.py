@@ -210,18 +210,25 @@ def heat_map(
     notes = [
         {
             "value": [columns.index(column), rows.index(row)],
-            "label": {"show": True, "position": "inside", "color": NEUTRAL, "formatter": f"{value:.1f}"},
+            # Above the point by less than nothing: in the middle, and still in the theme's colour of text.
+            "label": {
+                "show": True,
+                "position": "top",
+                "distance": -6,
+                "fontStyle": "italic",
+                "formatter": f"{value:.1f}",
+            },
         }
         for (row, column), value in (beside or {}).items()
     ]
     bare = {"axisTick": {"show": False}, "axisLine": {"show": False}, "splitLine": {"show": False}}
     return {
         "animation": False,
-        "grid": {"left": 8, "right": 8, "top": 34, "bottom": 8},
+        "grid": {"left": 8, "right": 8, "top": 44, "bottom": 4},
         "tooltip": {"show": False},
         "toolbox": toolbox("generalisation"),
         "xAxis": {"type": "category", "data": list(columns), "position": "top"}
-        | {"axisLabel": {"interval": 0, "width": 70, "overflow": "break"}}
+        | {"axisLabel": {"interval": 0, "width": 64, "overflow": "break", "lineHeight": 13}}
         | bare,
         "yAxis": {"type": "category", "data": list(rows), "inverse": True, "axisLabel": {"interval": 0}} | bare,
         "visualMap": {
@@ -281,7 +288,9 @@ def size_curve(ours: Sequence[SizeLine], paper: Mapping[int, float], teacher: fl
         )
     legend = [s["name"] for s in series if "name" in s]
     if teacher is not None:
-        series.append(_reference_line("teacher", teacher))
+        across = _reference_line("teacher", teacher)
+        across["markLine"]["label"]["position"] = "insideStartTop"  # the curves come near it at the other end
+        series.append(across)
     every = [e for line in ours for e in line.estimates]
     sizes = sorted({int(e.step) for e in every} | set(paper))
     top = max([20.0, *(e.high for e in every), *paper.values(), 1.06 * (teacher or 0.0)])

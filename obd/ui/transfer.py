@@ -25,9 +25,9 @@ NAMES = {
     "recipe": "own recipe",
     **{f"mlp{depth}": f"{depth} layers" for depth in range(2, 7)},
     "residual": "residual",
-    **{f"width{width}": f"{width} wide" for width in (64, 128, 512, 1024)},
+    **{f"width{width}": f"{width:,} wide" for width in (64, 128, 512, 1024)},
     "sgd": "SGD",
-    "sgdm": "SGD, momentum",
+    "sgdm": "SGD + momentum",
     "adam": "Adam",
     "adamw": "AdamW",
 }
@@ -65,7 +65,7 @@ def generalisation() -> None:
     st.markdown(text)
     left, right = st.columns([3, 2], gap="medium")
     with left:
-        takeaway.picture(heat_map(cells), "generalisation", text.replace("*", ""), 100 + 34 * _rows(cells))
+        takeaway.picture(heat_map(cells), "generalisation", text.replace("*", ""), 90 + 34 * _rows(cells))
         header = ("architecture", "optimizer", "return", "spread over students", "seeds", "own")
         takeaway.save("generalisation", header, [_flat(kind, cell) for kind, cell in cells.items()], "")
     with right:
@@ -257,7 +257,7 @@ def _rows(cells: dict[Kind, Cell]) -> int:
 
 
 def _words(kind: Kind) -> str:
-    return f"{_name(kind[0])} with {_name(kind[1])}"
+    return f"{_name(kind[0])}, {_name(kind[1])}"
 
 
 def _named(kind: Kind) -> tuple[str, str]:

@@ -17,10 +17,8 @@ def point(size: int, mean: float) -> Point:
 
 def test_the_sentence_compares_shares_with_the_paper() -> None:
     text = transfer.generalisation_sentence(CELLS)
-    assert "(3 layers with SGD, momentum) returns **40.0**" in text and "2 other kinds" in text
-    assert (
-        "best (3 layers with Adam) returns **30.0**" in text and "worst (6 layers with SGD, momentum) **10.0**" in text
-    )
+    assert "(3 layers, SGD + momentum) returns **40.0**" in text and "2 other kinds" in text
+    assert "best (3 layers, Adam) returns **30.0**" in text and "worst (6 layers, SGD + momentum) **10.0**" in text
     assert "keep **50 %**" in text and "83 to 107 %" in text
     weak = {kind: Cell(1.0, 0.0, 1, cell.own) for kind, cell in CELLS.items()}
     assert "%" not in transfer.generalisation_sentence(weak)
@@ -36,7 +34,7 @@ def test_shares_stand_beside_the_papers() -> None:
 
 def test_the_heat_map_frames_the_own_student_and_shows_the_papers_figures_without_colour() -> None:
     chart = transfer.heat_map(CELLS)
-    assert chart["xAxis"]["data"] == ["SGD, momentum", "Adam", "in the paper"]
+    assert chart["xAxis"]["data"] == ["SGD + momentum", "Adam", "in the paper"]
     assert chart["yAxis"]["data"] == ["3 layers", "6 layers", "in the paper"]
     cells, notes = chart["series"]
     assert [point["value"] for point in cells["data"]] == [[1, 0, 30.0], [0, 1, 10.0], [0, 0, 40.0]]
