@@ -13,9 +13,9 @@ from torch import Tensor, nn
 from obd.config import DistillConfig
 from obd.data.dataset import OfflineDataset
 from obd.engine.distill import recipe
-from obd.engine.distilled import DistilledDataset, Float
+from obd.engine.distilled import DistilledDataset, Float, Recipe
 from obd.engine.drawing import generator
-from obd.engine.unroll import Shape, Unroll, orthogonal_parameters
+from obd.engine.unroll import GAIN, Shape, Unroll, orthogonal_parameters
 from obd.errors import ObdError
 from obd.objectives import TargetTeacher
 from obd.policy import MLPPolicy
@@ -45,10 +45,11 @@ ARCHITECTURES: dict[str, Architecture] = {
 }
 SELECTIONS = ("random", "random_teacher", "kmeans", "kmeans_teacher", "top_q", "top_q_teacher")
 POOL = 50_000  # states that k-means++ chooses from
-ADAM_RATE = 1e-3
+MOMENTUM = 0.9  # of "sgdm"
+ADAM_RATE, ADAM_STEPS = 1e-3, 5  # at the recipe's width; times the recipe's steps
 OPTIMIZERS: dict[str, Callable[[list[dict[str, object]]], torch.optim.Optimizer]] = {
     "sgd": lambda groups: torch.optim.SGD(groups),
-    "sgdm": lambda groups: torch.optim.SGD(groups, momentum=0.9),
+    "sgdm": lambda groups: torch.optim.SGD(groups, momentum=MOMENTUM),
     "adam": lambda groups: torch.optim.Adam(groups),
     "adamw": lambda groups: torch.optim.AdamW(groups, weight_decay=1e-2),
 }
@@ -96,9 +97,8 @@ def train_other_students(
 ) -> list[MLPPolicy]:
     """Students of another depth, width or optimizer than the one the set was distilled for.
 
-    Depth: the recipe's step sizes are stretched over the layers by interpolation.  Optimizer: ``sgd`` and ``sgdm``
-    (momentum 0.9) keep those step sizes, without momentum divided by 1 - mu so that the effective step is the same;
-    ``adam`` and ``adamw`` use 1e-3.  The number of steps, the full batch and the decay stay those of the recipe.
+    One rule for all of them, made of the recipe alone; see :func:`schedule`.  A name that stands for the recipe's own
+    network or optimizer gives the recipe's own student, bit for bit.
 
     Raises:
         ObdError: unknown architecture or optimizer.
@@ -107,41 +107,86 @@ def train_other_students(
         raise ObdError(f"Unknown architecture {architecture!r}; known are {', '.join(ARCHITECTURES)}.")
     if optimizer not in {"recipe", *OPTIMIZERS}:
         raise ObdError(f"Unknown optimizer {optimizer!r}; known are recipe, {', '.join(OPTIMIZERS)}.")
-    if architecture == "recipe" and optimizer == "recipe":
+    recipe = distilled.recipe
+    own = own_names(recipe)
+    if network(recipe, architecture) == network(recipe, "recipe") and optimizer in {"recipe", own[1]}:
         return train_students(distilled, count, seed)
+    set_precision(distilled.card.get("settings", {}).get("precision", "auto"))
     return [_train_other(distilled, generator(seed, index), architecture, optimizer) for index in range(count)]
 
 
+def network(recipe: Recipe, architecture: str) -> tuple[tuple[int, ...], bool]:
+    """(hidden widths, residual) of an architecture for sets with this recipe."""
+    depth, residual, width = ARCHITECTURES[architecture]
+    return (width or recipe.hidden_width,) * (depth or recipe.hidden_layers), residual
+
+
+def own_names(recipe: Recipe) -> tuple[str, str]:
+    """The names, among the others', of the recipe's own (architecture, optimizer); ``recipe`` where there is none."""
+    own = network(recipe, "recipe")
+    names = [name for name in ARCHITECTURES if name != "recipe" and network(recipe, name) == own]
+    return (names or ["recipe"])[0], {0.0: "sgd", MOMENTUM: "sgdm"}.get(recipe.inner_momentum, "recipe")
+
+
+def student_kinds(recipe: Recipe) -> list[tuple[str, str]]:
+    """Every (architecture, optimizer) once: the recipe's own first, under its names among the others."""
+    own = own_names(recipe)
+    networks = {network(recipe, name): name for name in reversed(ARCHITECTURES) if name != "recipe"}
+    networks[network(recipe, "recipe")] = own[0]
+    architectures = [own[0], *(name for name in ARCHITECTURES if name in networks.values() and name != own[0])]
+    optimizers = [own[1], *(name for name in OPTIMIZERS if name != own[1])]
+    return [(architecture, optimizer) for architecture in architectures for optimizer in optimizers]
+
+
+def schedule(recipe: Recipe, layers: int, width: int, optimizer: str) -> tuple[NDArray[np.float64], int]:
+    """First step size of each of ``layers`` layers, and the number of steps; the decay is the recipe's.
+
+    * SGD: the recipe's step sizes, stretched over the layers by interpolation of their logarithms and scaled to the
+      same sum.  What makes a step unstable is the sum over layers of step size times squared gradient of the outputs;
+      orthogonal weights keep the second factor about equal in depth and width.
+    * Momentum: step sizes times steps over 1 - mu is kept, by more steps where there is less momentum (ten times as
+      many for the usual recipe: a larger step size would be unstable) and by smaller step sizes where there is more.
+    * Adam, AdamW (decay 0.01): 1e-3 at the recipe's width and inversely proportional to the width (Yang et al. 2022,
+      arXiv 2203.03466), five times as many steps, as in the released code of Lei et al. 2024 (500 for other
+      students, 100 for its own).
+
+    The rule was chosen by how well students fit the synthetic pairs (about as well as the recipe's own), never by
+    returns.
+    """
+    if optimizer.startswith("adam"):
+        return np.full(layers, ADAM_RATE * recipe.hidden_width / width), ADAM_STEPS * recipe.inner_steps
+    known = np.array(recipe.step_sizes)
+    rates = np.exp(np.interp(np.linspace(0, 1, layers), np.linspace(0, 1, len(known)), np.log(known)))
+    rates *= known.sum() / rates.sum()
+    momentum = {"sgd": 0.0, "sgdm": MOMENTUM}.get(optimizer, recipe.inner_momentum)
+    longer = (1 - momentum) / (1 - recipe.inner_momentum)
+    return rates * min(1.0, longer), round(recipe.inner_steps * max(1.0, longer))
+
+
 def _train_other(distilled: DistilledDataset, source: torch.Generator, architecture: str, optimizer: str) -> MLPPolicy:
-    recipe, (depth, residual, width) = distilled.recipe, ARCHITECTURES[architecture]
-    hidden = (width or recipe.hidden_width,) * (depth or recipe.hidden_layers)
+    recipe = distilled.recipe
+    hidden, residual = network(recipe, architecture)
     shape = Shape(
         1, len(distilled), distilled.observations.shape[1], distilled.actions.shape[1], hidden, 1, recipe.inner_batch
     )
-    layers = [
-        (nn.Parameter(weight[0]), nn.Parameter(bias[0, 0]))
-        for weight, bias in orthogonal_parameters(shape, source, recipe.output_gain)
-    ]
-    positions = np.linspace(0, 1, len(layers))
-    known = np.log(recipe.step_sizes)
-    rates = np.exp(np.interp(positions, np.linspace(0, 1, len(known)), known))
-    chosen = optimizer
-    if optimizer == "recipe":
-        chosen = "sgd"
-    elif optimizer == "sgd":
-        rates = rates / (1 - recipe.inner_momentum)
-    elif optimizer.startswith("adam"):
-        rates = np.full(len(layers), ADAM_RATE)
+    layers = []
+    for index, (weight, bias) in enumerate(orthogonal_parameters(shape, source, recipe.output_gain)):
+        if residual and 0 < index < len(hidden):
+            # Every sum of a layer's input and its output would triple the squared activations, and the step sizes
+            # would be far too large: such layers start as small as the last one.
+            weight = weight * (recipe.output_gain / GAIN)
+        layers.append((nn.Parameter(weight[0]), nn.Parameter(bias[0, 0])))
+    rates, steps = schedule(recipe, len(layers), hidden[0], optimizer)
     groups: list[dict[str, object]] = [
         {"params": list(pair), "lr": float(rate)} for pair, rate in zip(layers, rates, strict=True)
     ]
     if optimizer == "recipe":
         groups = [group | {"momentum": recipe.inner_momentum} for group in groups]
-    descent = OPTIMIZERS[chosen](groups)
+    descent = OPTIMIZERS["sgd" if optimizer == "recipe" else optimizer](groups)
     observations = torch.from_numpy(distilled.normalized_observations)
     actions = torch.from_numpy(distilled.actions)
-    for step in range(recipe.inner_steps):
-        decay = 1 - step / recipe.inner_steps if recipe.step_size_decay else 1.0
+    for step in range(steps):
+        decay = 1 - step / steps if recipe.step_size_decay else 1.0
         for group, rate in zip(descent.param_groups, rates, strict=True):
             group["lr"] = float(rate) * decay
         block = shape.block(step)

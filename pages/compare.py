@@ -16,7 +16,8 @@ PARTS = {
     "curves": "Curves",
     "settings": "Differences",
     "table": "All datasets",
-    "students": "Other students, sizes",
+    "students": "Other students",
+    "sizes": "Sizes",
     "files": "Files",
 }
 
@@ -65,6 +66,7 @@ def page() -> None:
         nine.table()
     elif part == "students":
         transfer.generalisation()
+    elif part == "sizes":
         transfer.sizes()
     elif not views:
         st.info("Choose runs with the boxes at the left of the table; two or more make a comparison.")

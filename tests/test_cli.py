@@ -13,9 +13,10 @@ from pathlib import Path
 import pytest
 
 from obd.__main__ import main
+from obd.config import DistillConfig
 from obd.runs.store import Run
 from tests.data.test_transitions_file import arrays, store
-from tests.helpers import DATASET, store_pendulum
+from tests.helpers import DATASET, store_pendulum, tiny_config
 from tests.teachers.test_import_policy import state, write
 
 TINY = [
@@ -324,6 +325,21 @@ def test_criticality(capsys: pytest.CaptureFixture[str], teacher: Path, tmp_path
     assert found["sentences"][0] in capsys.readouterr().out
     assert "no snapshot after 99 outer steps" in refuse(capsys, "criticality", out, "--step", "99")
     assert "no run" in refuse(capsys, "criticality", tmp_path / "elsewhere")
+
+
+@pytest.mark.parametrize(("name", "rows"), [("generalisation", 12), ("sizes", 4)])
+def test_bench_of_students_and_sizes(
+    name: str, rows: int, capsys: pytest.CaptureFixture[str], teacher: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def tiny(_dataset: str, *numbers: int) -> DistillConfig:
+        *size, seed, steps = numbers
+        return tiny_config(teacher, objective="av_pbc", seed=seed, steps=steps, size=(*size, 8)[0])
+
+    monkeypatch.setattr(f"obd.bench.{name}.distillation", tiny)
+    result = run(capsys, "bench", name, "--quick", "--datasets", DATASET, "--steps", 2)
+    assert result["outer_steps"] == 2 and len(result["rows"]) == rows
+    assert all(row["dataset"] == DATASET and len(row["students"]) == 2 for row in result["rows"])
+    assert "takes no --methods" in refuse(capsys, "bench", name, "--methods", "pbc")
 
 
 def test_bench_engine(capsys: pytest.CaptureFixture[str]) -> None:

@@ -7,13 +7,18 @@ import pytest
 import torch
 
 from obd.engine.distill import distill
+from obd.engine.drawing import generator
 from obd.errors import ObdError
 from obd.students import (
     ARCHITECTURES,
     OPTIMIZERS,
     SELECTIONS,
+    _train_other,
+    own_names,
     random_selection,
+    schedule,
     selection,
+    student_kinds,
     train_other_students,
     train_students,
 )
@@ -44,10 +49,50 @@ def test_students_are_reproducible() -> None:
 
 def test_the_generic_trainer_agrees_with_the_recipe() -> None:
     """The same depth and optimizer through autograd and torch.optim give the same students."""
-    for own, generic in zip(
-        train_students(SET, 2, seed=4), train_other_students(SET, 2, seed=4, architecture="mlp3"), strict=True
-    ):
-        assert np.allclose(own.act(DATA.observations), generic.act(DATA.observations), atol=1e-4)
+    for index, own in enumerate(train_students(SET, 2, seed=4)):
+        for optimizer in ("recipe", "sgdm"):
+            generic = _train_other(SET, generator(4, index), "mlp3", optimizer)
+            assert np.allclose(own.act(DATA.observations), generic.act(DATA.observations), atol=1e-4)
+
+
+def test_other_names_of_the_recipe_give_its_own_students() -> None:
+    (own,) = train_students(SET, 1, seed=4)
+    for names in (("recipe", "sgdm"), ("mlp3", "recipe"), ("mlp3", "sgdm")):
+        (same,) = train_other_students(SET, 1, seed=4, architecture=names[0], optimizer=names[1])
+        assert all(np.array_equal(a, b) for a, b in zip(own.weights, same.weights, strict=True))
+
+
+def test_every_kind_of_student_is_there_once() -> None:
+    kinds = student_kinds(SET.recipe)
+    assert kinds[0] == own_names(SET.recipe) == ("mlp3", "sgdm")
+    assert len(kinds) == len(set(kinds)) == 10 * 4 and not {"recipe"} & {name for kind in kinds for name in kind}
+    assert ("mlp2", "adam") in kinds and ("width1024", "sgd") in kinds
+    odd = replace(SET.recipe, hidden_layers=7, inner_momentum=0.5)
+    assert student_kinds(odd)[0] == ("recipe", "recipe") and len(student_kinds(odd)) == 11 * 5
+
+
+def test_one_rule_for_step_sizes_and_steps() -> None:
+    recipe = replace(SET.recipe, step_sizes=(0.2, 0.4, 0.1), inner_steps=80, inner_momentum=0.9, hidden_width=256)
+    rates, steps = schedule(recipe, 3, 256, "sgdm")
+    assert np.allclose(rates, (0.2, 0.4, 0.1)) and steps == 80
+    for layers in (2, 4, 6):
+        rates, _ = schedule(recipe, layers, 256, "recipe")
+        assert np.isclose(rates.sum(), 0.7) and len(rates) == layers
+    rates, steps = schedule(recipe, 3, 64, "sgd")
+    assert np.allclose(rates, (0.2, 0.4, 0.1)) and steps == 800
+    plain = replace(recipe, inner_momentum=0.0)
+    rates, steps = schedule(plain, 3, 256, "sgdm")
+    assert np.allclose(rates, (0.02, 0.04, 0.01)) and steps == 80
+    rates, steps = schedule(recipe, 6, 1024, "adamw")
+    assert np.allclose(rates, 2.5e-4) and steps == 400
+
+
+def test_students_of_every_kind_stay_stable() -> None:
+    spread = float(TEACHER.act(torch.from_numpy(DATA.observations)).var())
+    for architecture in ("mlp2", "mlp4", "mlp6", "residual", "width64"):
+        for optimizer in ("sgdm", "adam"):
+            (student,) = train_other_students(SET, 1, seed=5, architecture=architecture, optimizer=optimizer)
+            assert error(student) < spread, (architecture, optimizer)
 
 
 @pytest.mark.parametrize("architecture", sorted(ARCHITECTURES))

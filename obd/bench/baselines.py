@@ -21,7 +21,7 @@ from obd.paths import assets_dir
 from obd.policy import Policy
 from obd.runs.execute import EVALUATION_SEED
 from obd.runs.store import write_atomic
-from obd.students import random_selection, train_other_students
+from obd.students import ADAM_STEPS, random_selection, train_other_students
 from obd.teachers.behaviour_cloning import BCConfig, clone_behaviour
 from obd.teachers.files import shipped_teacher_path
 from obd.teachers.teacher import Teacher, load_teacher
@@ -30,7 +30,7 @@ SIZES = (256,)
 SEEDS, STUDENTS, EPISODES = 3, 10, 3
 TEACHER_SEEDS = 3  # of the evaluation; the teacher is one file
 # Random selection gets the better of these: the recipe a distillation starts from, or far longer training with Adam.
-SELECTION_RECIPES = (("recipe", 160), ("recipe", 400), ("adam", 400), ("adam", 1000))
+SELECTION_RECIPES = (("recipe", 160), ("recipe", 400), ("adam", 400), ("adam", 1000))  # optimizer, steps
 
 
 def run(
@@ -115,7 +115,8 @@ def best_selection(
     """Random selection with the training recipe that serves it best."""
     scores = []
     for optimizer, steps in SELECTION_RECIPES:
-        config = DistillConfig(dataset=dataset.id, size=size, inner_steps=steps)
+        inner_steps = steps // (ADAM_STEPS if optimizer == "adam" else 1)
+        config = DistillConfig(dataset=dataset.id, size=size, inner_steps=inner_steps)
         groups = [
             train_other_students(random_selection(dataset, config, seed), STUDENTS, seed, optimizer=optimizer)
             for seed in range(seeds)

@@ -107,10 +107,6 @@ def measured(method: Method, dataset: OfflineDataset, seed: int, steps: int, sho
     seconds = time.perf_counter() - began
     if should_stop():
         return None
-    policies = train_students(result, STUDENTS, EVALUATION_SEED)
-    everyone: list[Policy] = [*policies, EnsemblePolicy(tuple(policies))]
-    returns = rollout_returns(dataset.env_id, everyone, EPISODES, EVALUATION_SEED, should_stop=should_stop)
-    scores = np.round(dataset.normalized(returns), 2).tolist()
     return {
         "dataset": dataset.id,
         "dataset_hash": dataset.content_hash,
@@ -118,9 +114,16 @@ def measured(method: Method, dataset: OfflineDataset, seed: int, steps: int, sho
         "seed": seed,
         "outer_steps": steps,
         "seconds": round(seconds, 1),
-        "students": scores[:-1],
-        "ensemble": scores[-1],
+        **played(train_students(result, STUDENTS, EVALUATION_SEED), dataset, EPISODES, should_stop),
     }
+
+
+def played(policies: Sequence[Policy], dataset: OfflineDataset, episodes: int, should_stop: ShouldStop) -> Line:
+    """Normalised returns ``[P, episodes]`` of the policies as ``students``, ``[episodes]`` of all as ``ensemble``."""
+    everyone: list[Policy] = [*policies, EnsemblePolicy(tuple(policies))]
+    returns = rollout_returns(dataset.env_id, everyone, episodes, EVALUATION_SEED, should_stop=should_stop)
+    scores = np.round(dataset.normalized(returns), 2).tolist()
+    return {"students": scores[:-1], "ensemble": scores[-1]}
 
 
 def printed(table: list[Line]) -> list[str]:

@@ -114,7 +114,7 @@ def build_parser() -> argparse.ArgumentParser:
     sub.add_argument("--episodes", type=positive, default=10)
     sub.add_argument("--seed", type=int, default=0)
     sub.add_argument("--ensemble", action="store_true", help="also measure the students' mean action")
-    sub.add_argument("--architecture", default="recipe", help="recipe, mlp2 ... mlp6, residual")
+    sub.add_argument("--architecture", default="recipe", help="recipe, mlp2 ... mlp6, residual, width64 ... width1024")
     sub.add_argument("--optimizer", default="recipe", help="recipe, sgd, sgdm, adam, adamw")
 
     sub = command("export", commands.export, "write a distilled set or a student to a file, with its card")
@@ -135,12 +135,16 @@ def build_parser() -> argparse.ArgumentParser:
     sub.add_argument("--quick", action="store_true", help="a short version for a first look")
     some = sub.add_argument_group("taken by some benchmarks")
     some.add_argument("--dataset", help="teacher-scores: default the built-in one")
-    text = "baselines, shipped-teachers, paper-table: default all it knows"
+    text = (
+        "generalisation, sizes: default the medium-replay sets; baselines, shipped-teachers, paper-table: all it knows"
+    )
     some.add_argument("--datasets", nargs="+", metavar="ID", help=text)
     some.add_argument("--methods", nargs="+", metavar="NAME", help="paper-table: default all")
-    some.add_argument("--seeds", type=positive, help="baselines, paper-table, teacher-scores: how many (default: 3)")
-    some.add_argument("--seconds", type=float, help="paper-table: time budget of a run (default: 180)")
-    text = "teacher-scores: updates per training; paper-table: outer steps in the budget, instead of measuring them"
+    text = "baselines, paper-table, teacher-scores: how many (default: 3); generalisation, sizes (default: 1)"
+    some.add_argument("--seeds", type=positive, help=text)
+    text = "paper-table, generalisation, sizes: time budget of a run (default: 180)"
+    some.add_argument("--seconds", type=float, help=text)
+    text = "teacher-scores: updates per training; the others: outer steps in the budget, instead of measuring them"
     some.add_argument("--steps", type=int, help=text)
     some.add_argument("--algorithms", nargs="+", metavar="NAME", help=f"teacher-scores: {', '.join(ALGORITHMS)}")
     return parser

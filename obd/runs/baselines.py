@@ -20,16 +20,3 @@ def dataset_baselines(dataset_id: str, size: int) -> dict[str, dict[str, Any]]:
         return {}
     names = {"random_selection": f"random_selection_{size}", "teacher": "teacher", "whole_bc": "whole_bc"}
     return {name: measured[key] for name, key in names.items() if key in measured}
-
-
-def shipped_rows(name: str, fields: tuple[str, ...]) -> list[dict[str, Any]]:
-    """The rows of ``assets/benchmarks/NAME.json``, which ``python -m obd bench NAME`` writes; [] when there is none.
-
-    ``{"rows": [{field: ...}, ...], "command": "..."}``; rows without all of ``fields`` and a score are left out.
-    """
-    try:
-        rows = json.loads((assets_dir() / "benchmarks" / f"{name}.json").read_text(encoding="utf-8"))["rows"]
-        needed = {*fields, "normalized_return_mean", "normalized_return_ci95"}
-        return [row for row in rows if needed <= set(row)]
-    except (OSError, ValueError, KeyError, TypeError):
-        return []

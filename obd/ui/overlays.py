@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from obd.ui.charts import GRID, MAX_POINTS, Estimate, Spec, _line, _whiskers, half_life, pairs
+from obd.ui.charts import GRID, MAX_POINTS, Estimate, Spec, _line, _reference_line, _whiskers, half_life, pairs
 from obd.ui.series import Values, linear_extent, log_extent, log_ticks, smooth, thin
 from obd.ui.theme import CIVIDIS, NEUTRAL, style
 
@@ -182,26 +182,58 @@ def bar_extent(rows: Sequence[BarRow]) -> tuple[float, float]:
     return linear_extent(min([0.0, *(value for value in ends if value < -2)]), max([10.0, *ends]), step=10.0)
 
 
-def heat_map(cells: Mapping[tuple[str, str], float], rows: Sequence[str], columns: Sequence[str]) -> Spec:
-    """``cells[row, column]`` as coloured, numbered squares; a missing cell stays empty."""
+def heat_map(
+    cells: Mapping[tuple[str, str], float],
+    rows: Sequence[str],
+    columns: Sequence[str],
+    *,
+    framed: tuple[str, str] | None = None,
+    beside: Mapping[tuple[str, str], float] | None = None,
+) -> Spec:
+    """``cells[row, column]`` as coloured, numbered squares; a missing cell stays empty.
+
+    Args:
+        framed: the cell with a frame around it.
+        beside: bare numbers, in rows and columns of their own, that share no scale with the cells.
+    """
     values = list(cells.values())
     low, high = min(values), max(values)
     data = []
-    for (row, column), value in cells.items():
+    for (row, column), value in sorted(cells.items(), key=lambda cell: cell[0] == framed):  # the frame is drawn last
         bright = (value - low) > 0.6 * (high - low)
         position = [columns.index(column), rows.index(row), round(value, 1)]
-        label = {"color": "#15181E" if bright else "#FFFFFF", "formatter": f"{value:.1f}"}
-        data.append({"value": position, "label": label})
+        point: Spec = {"value": position}
+        point["label"] = {"color": "#15181E" if bright else "#FFFFFF", "formatter": f"{value:.1f}"}
+        if (row, column) == framed:
+            point["itemStyle"] = {"borderColor": PAPER, "borderWidth": 3}
+        data.append(point)
+    notes = [
+        {
+            "value": [columns.index(column), rows.index(row)],
+            # Above the point by less than nothing: in the middle, and still in the theme's colour of text.
+            "label": {
+                "show": True,
+                "position": "top",
+                "distance": -6,
+                "fontStyle": "italic",
+                "formatter": f"{value:.1f}",
+            },
+        }
+        for (row, column), value in (beside or {}).items()
+    ]
     bare = {"axisTick": {"show": False}, "axisLine": {"show": False}, "splitLine": {"show": False}}
     return {
         "animation": False,
-        "grid": {"left": 8, "right": 8, "top": 44, "bottom": 8},
+        "grid": {"left": 8, "right": 8, "top": 44, "bottom": 4},
         "tooltip": {"show": False},
         "toolbox": toolbox("generalisation"),
-        "xAxis": {"type": "category", "data": list(columns), "position": "top"} | bare,
-        "yAxis": {"type": "category", "data": list(rows), "inverse": True} | bare,
+        "xAxis": {"type": "category", "data": list(columns), "position": "top"}
+        | {"axisLabel": {"interval": 0, "width": 64, "overflow": "break", "lineHeight": 13}}
+        | bare,
+        "yAxis": {"type": "category", "data": list(rows), "inverse": True, "axisLabel": {"interval": 0}} | bare,
         "visualMap": {
             "show": False,
+            "seriesIndex": 0,
             "min": low,
             "max": high if high > low else low + 1,
             "dimension": 2,
@@ -213,47 +245,72 @@ def heat_map(cells: Mapping[tuple[str, str], float], rows: Sequence[str], column
                 "data": data,
                 "label": {"show": True, "fontWeight": "bold"},
                 "itemStyle": {"borderWidth": 2, "borderColor": "transparent"},
-            }
+            },
+            {
+                "type": "scatter",
+                "data": notes,
+                "symbolSize": 1,
+                "silent": True,
+                "itemStyle": {"color": "transparent"},
+                "z": 6,
+            },
         ],
     }
 
 
-def size_curve(ours: Mapping[str, Sequence[Estimate]], paper: Mapping[int, float]) -> Spec:
-    """Return over the number of pairs (log axis): one line per objective with whiskers, the paper's dashed."""
+@dataclass(frozen=True)
+class SizeLine:
+    """A curve over the number of pairs; ``step`` of an estimate holds the number."""
+
+    label: str
+    key: str  # whose colour, symbol and dash it has
+    estimates: tuple[Estimate, ...]
+    pale: bool = False  # a thinner dotted line, without whiskers
+
+
+def size_curve(ours: Sequence[SizeLine], paper: Mapping[int, float], teacher: float | None = None) -> Spec:
+    """Return over the number of pairs (log-2 axis) with whiskers, the paper's dashed, the teacher as a line across."""
     series: list[Spec] = []
-    for key, estimates in ours.items():
-        look = style(key)
-        data = [[e.step, round(e.mean, 2)] for e in estimates]
-        series.append(
-            _line(look.label, data, look.colour, look.dash, width=2.5)
-            | {"showSymbol": True, "symbol": look.symbol, "symbolSize": 9}
-        )
-        series.append(_whiskers([(e.step, e) for e in estimates], look.colour))
+    for index, line in enumerate(ours):
+        look = style(line.key)
+        shift = 2 ** (0.06 * (index - (len(ours) - 1) / 2))  # whiskers of two curves must not cover each other
+        data = [[round(e.step * shift, 3), round(e.mean, 2)] for e in line.estimates]
+        symbol = {"showSymbol": True, "symbol": look.symbol, "symbolSize": 5 if line.pale else 9}
+        dash, width = ("dotted", 1.5) if line.pale else (look.dash, 2.5)
+        series.append(_line(line.label, data, look.colour, dash, width=width) | symbol)
+        if not line.pale:
+            series.append(_whiskers([(e.step * shift, e) for e in line.estimates], look.colour))
     if paper:
         points: list[Any] = [[size, value] for size, value in paper.items()]
         series.append(
             _line("Av-PBC in the paper", points, PAPER, "dashed", width=1.5)
             | {"showSymbol": True, "symbol": "diamond", "symbolSize": 10}
         )
-    every = [e for estimates in ours.values() for e in estimates]
+    legend = [s["name"] for s in series if "name" in s]
+    if teacher is not None:
+        across = _reference_line("teacher", teacher)
+        across["markLine"]["label"]["position"] = "insideStartTop"  # the curves come near it at the other end
+        series.append(across)
+    every = [e for line in ours for e in line.estimates]
     sizes = sorted({int(e.step) for e in every} | set(paper))
-    top = max([20.0, *(e.high for e in every), *paper.values()])
+    top = max([20.0, *(e.high for e in every), *paper.values(), 1.06 * (teacher or 0.0)])
     low, high = linear_extent(min([0.0, *(e.low for e in every)]), top, step=10.0)
     return {
         "animation": False,
         "grid": {**GRID, "top": 64},
-        "legend": {"top": 4, "left": 4, "data": [s["name"] for s in series if "name" in s]},
+        "legend": {"top": 4, "left": 4, "right": 44, "data": legend},
         "tooltip": {"trigger": "item", "valueFormatter": "%.1f"},
         "toolbox": toolbox("sizes"),
         "xAxis": {
             "type": "log",
             "logBase": 2,
-            "min": sizes[0],
-            "max": sizes[-1],
-            "name": "synthetic pairs",
+            "min": round(sizes[0] * 0.85, 3),
+            "max": round(sizes[-1] / 0.85, 3),
+            "name": "pairs",
             "nameLocation": "middle",
             "nameGap": 28,
             "axisLabel": {"customValues": sizes},
+            "axisTick": {"customValues": sizes},
             "splitLine": {"show": False},
         },
         "yAxis": {"type": "value", "min": low, "max": high, "name": "normalised return", "splitLine": SPLIT}

@@ -2,163 +2,271 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import streamlit as st
 
-from obd.runs.baselines import shipped_rows
+from obd.data.catalog import BUILTIN
+from obd.runs import generalisation as kinds
+from obd.runs import sizes as sets
+from obd.runs.baselines import dataset_baselines
+from obd.runs.generalisation import Cell, Kind
+from obd.runs.lines import Line, lines_path, read_lines
 from obd.runs.published import ARCHITECTURES, OPTIMIZERS, published_sizes
-from obd.ui import overlays, state, takeaway
+from obd.runs.sizes import DISTILLED, SELECTED, Point
+from obd.ui import overlays, takeaway
 from obd.ui.charts import Estimate
-from obd.ui.theme import style
-from obd.ui.widgets import objective_label
+from obd.ui.overlays import SizeLine
 
 NAMES = {
     "recipe": "own recipe",
     **{f"mlp{depth}": f"{depth} layers" for depth in range(2, 7)},
     "residual": "residual",
-    **{f"width{width}": f"{width} wide" for width in (64, 128, 512, 1024)},
+    **{f"width{width}": f"{width:,} wide" for width in (64, 128, 512, 1024)},
     "sgd": "SGD",
-    "sgdm": "SGD, momentum",
+    "sgdm": "SGD + momentum",
     "adam": "Adam",
     "adamw": "AdamW",
 }
 ORDER = list(NAMES)
+PAPER = "paper"  # the row and the column of its figures
+PAPERS_OWN: Kind = ("mlp4", "sgd")  # the student its sets were distilled for
+LEAST = 5.0  # a share of a return below this says nothing
+EVERY = "mean"  # instead of a dataset
+
 EMPTY = (
-    "Not measured yet. `python -m obd bench {name}` writes `assets/benchmarks/{name}.json`, and this picture appears."
+    "Not measured yet. `python -m obd bench {name}` writes `assets/benchmarks/{name}.jsonl`, and this picture appears."
 )
 
-PAPERS_OBJECTIVE = "av_pbc"  # of its figures beside ours
 
-Row = dict[str, Any]
+# -- other students ------------------------------------------------------------------------------------------
 
 
 def generalisation() -> None:
-    """Architecture x optimizer, and the paper's figures beside it."""
+    """Architecture x optimizer with the paper's figures beside it, for one dataset or the mean of all."""
     st.subheader("Students of another kind", anchor=False)
-    rows = shipped_rows("generalisation", ("dataset", "objective", "architecture", "optimizer"))
+    lines = read_lines(lines_path(kinds.NAME), kinds.FIELDS)
+    if not lines:
+        st.info(EMPTY.format(name=kinds.NAME), icon=":material/grid_on:")
+        _paper_shares({})
+        return
+    datasets = _datasets(lines)
+    maps = {dataset: kinds.cells(lines, dataset) for dataset in datasets}
+    choices = [EVERY, *datasets] if len(datasets) > 1 else datasets
+    chosen = _choose("Dataset", choices, len(datasets), "generalisation dataset")
+    cells = kinds.mean_cells(list(maps.values())) if chosen == EVERY else maps[chosen]
+    if not cells:
+        st.info("No kind of student has been measured on all of these datasets yet; choose one dataset.")
+        return
+    text = generalisation_sentence(cells)
+    st.markdown(text)
     left, right = st.columns([3, 2], gap="medium")
-    cells: dict[tuple[str, str], float] = {}
     with left:
-        if rows:
-            chosen = _choice(rows, "generalisation")
-            cells = {(r["architecture"], r["optimizer"]): float(r["normalized_return_mean"]) for r in chosen}
-            _heat_map(cells)
-            header = ("architecture", "optimizer", "return", "95 % low", "95 % high", "students")
-            takeaway.save("generalisation", header, [_flat(r, header[:2]) for r in chosen], "")
-        else:
-            st.info(EMPTY.format(name="generalisation"), icon=":material/grid_on:")
+        takeaway.picture(heat_map(cells), "generalisation", text.replace("*", ""), 90 + 34 * _rows(cells))
+        header = ("architecture", "optimizer", "return", "spread over students", "seeds", "own")
+        takeaway.save("generalisation", header, [_flat(kind, cell) for kind, cell in cells.items()], "")
     with right:
-        _paper_table(cells)
-
-
-def _heat_map(cells: dict[tuple[str, str], float]) -> None:
-    architectures, optimizers = (sorted({cell[i] for cell in cells}, key=_order) for i in (0, 1))
-    sentence = generalisation_sentence(cells)
-    st.markdown(sentence)
-    named = {(_name(a), _name(o)): value for (a, o), value in cells.items()}
-    chart = overlays.heat_map(named, [_name(a) for a in architectures], [_name(o) for o in optimizers])
-    takeaway.picture(chart, "generalisation", sentence.replace("*", ""), 72 + 44 * len(architectures))
-
-
-def _paper_table(cells: dict[tuple[str, str], float]) -> None:
-    kinds = {**ARCHITECTURES, **OPTIMIZERS}
-    ours = [[value for cell, value in cells.items() if kind in cell] for kind in kinds]
-    table: dict[str, list[Any]] = {
-        "Student": [_name(kind) for kind in kinds],
-        "The paper": [f"{value:.1f}" for value in kinds.values()],
-        "Here": [f"{np.mean(values):.1f}" if values else "–" for values in ours],
-    }
-    st.dataframe(table, hide_index=True, height=38 + 35 * len(kinds), key="paper students")
+        _paper_shares(cells)
+    seeds = min(cell.seeds for cell in cells.values())
     st.caption(
-        "The paper: Av-PBC, mean over its nine D4RL sets; depth with plain SGD, optimizers with four layers (in the "
-        "released code these rows all ran plain SGD). Here: the mean of that row or column of the map."
+        f"{'One distillation seed' if seeds == 1 else f'{seeds} distillation seeds'}, five students × three episodes "
+        "for each number; framed: the student the sets were distilled for. One rule for all others, without a "
+        "search: the distilled step sizes stretched over the layers with their sum kept, ten times as many steps "
+        "without momentum, Adam and AdamW with 0.001 (less for wide students) and five times as many steps. *In the "
+        "paper*: means over its nine D4RL sets, other teachers, 25 GPU-hours each."
     )
 
 
-def generalisation_sentence(cells: dict[tuple[str, str], float]) -> str:
-    """Best and worst student."""
-    best, worst = max(cells, key=lambda c: cells[c]), min(cells, key=lambda c: cells[c])
-    if best == worst:
-        return f"Only students with {_name(best[0])} and {_name(best[1])} were measured: {cells[best]:.1f}."
-    return (
-        f"Best: {_name(best[0])} with {_name(best[1])}, **{cells[best]:.1f}**; worst: {_name(worst[0])} with "
-        f"{_name(worst[1])}, **{cells[worst]:.1f}**."
+def heat_map(cells: dict[Kind, Cell]) -> dict[str, Any]:
+    """The chart of :func:`obd.runs.generalisation.cells`, with the paper's figures in a row and a column."""
+    architectures, optimizers = (sorted({kind[axis] for kind in cells}, key=_order) for axis in (0, 1))
+    beside = {(name, PAPER): value for name, value in ARCHITECTURES.items() if name in architectures}
+    beside |= {(PAPER, name): value for name, value in OPTIMIZERS.items() if name in optimizers}
+    own = kinds.own_kind(cells)
+    return overlays.heat_map(
+        {_named(kind): cell.mean for kind, cell in cells.items()},
+        [*(_name(name) for name in architectures), _name(PAPER)],
+        [*(_name(name) for name in optimizers), _name(PAPER)],
+        framed=_named(own) if own else None,
+        beside={_named(kind): value for kind, value in beside.items()},
     )
+
+
+def generalisation_sentence(cells: dict[Kind, Cell]) -> str:
+    """How much of the own student's return the others keep, and what the paper's students keep."""
+    own = kinds.own_kind(cells)
+    others = {kind: cell.mean for kind, cell in cells.items() if kind != own}
+    if own is None or not others:
+        return f"Only {_words(next(iter(cells)))} was measured: **{next(iter(cells.values())).mean:.1f}**."
+    best, worst = max(others, key=others.__getitem__), min(others, key=others.__getitem__)
+    text = (
+        f"The student the sets were distilled for ({_words(own)}) returns **{cells[own].mean:.1f}**; of "
+        f"{len(others)} other {'kinds' if len(others) > 1 else 'kind'} the best ({_words(best)}) returns "
+        f"**{others[best]:.1f}** and the worst ({_words(worst)}) **{others[worst]:.1f}**"
+    )
+    if cells[own].mean < LEAST:
+        return text + "."
+    kept = 100 * np.mean(list(others.values())) / cells[own].mean
+    low, high = (end(value for value in (*ARCHITECTURES.values(), *OPTIMIZERS.values())) for end in (min, max))
+    reference = ARCHITECTURES[PAPERS_OWN[0]]
+    return text + (
+        f". On average they keep **{kept:.0f} %**; in the paper other students keep {100 * low / reference:.0f} to "
+        f"{100 * high / reference:.0f} %."
+    )
+
+
+def shares(cells: dict[Kind, Cell]) -> list[tuple[str, float, float | None]]:
+    """(name, what the paper's student of that kind keeps of its own one's return, what ours keeps), 1 is all.
+
+    An architecture is taken with the own optimizer and an optimizer with the own architecture, as in the paper.
+    """
+    own, reference = kinds.own_kind(cells), ARCHITECTURES[PAPERS_OWN[0]]
+    found: list[tuple[str, float, float | None]] = []
+    for axis, published in enumerate((ARCHITECTURES, OPTIMIZERS)):
+        for name, value in published.items():
+            kind = own and ((name, own[1]), (own[0], name))[axis]
+            ours = cells[kind].mean / cells[own].mean if own and kind in cells and cells[own].mean >= LEAST else None
+            found.append((name, value / reference, ours))
+    return found
+
+
+def _paper_shares(cells: dict[Kind, Cell]) -> None:
+    """What is kept of the own student's return: the only number that compares between teachers."""
+    rows = shares(cells)
+    table: dict[str, list[Any]] = {
+        "Student": [_name(name) for name, _, _ in rows],
+        "kept in the paper": [f"{100 * paper:.0f} %" for _, paper, _ in rows],
+        "kept here": ["–" if ours is None else f"{100 * ours:.0f} %" for _, _, ours in rows],
+    }
+    st.dataframe(table, hide_index=True, height=38 + 35 * len(rows), key="paper students")
+    st.caption(
+        "Of the return of the student that the sets were distilled for: four layers and plain SGD in the paper, whose "
+        "released code trains all others with plain SGD too; here three layers and SGD with momentum."
+    )
+
+
+# -- other sizes ---------------------------------------------------------------------------------------------
 
 
 def sizes() -> None:
-    """Return against the number of pairs."""
+    """Return against the number of pairs, for one dataset."""
     st.subheader("Fewer or more pairs", anchor=False)
-    rows = shipped_rows("sizes", ("dataset", "objective", "size"))
-    if not rows:
-        st.info(EMPTY.format(name="sizes"), icon=":material/show_chart:")
-        paper = published_sizes("HalfCheetah-v5", "medium-replay")
-        ours: dict[str, list[Estimate]] = {}
-        text = "Only the paper's curve for HalfCheetah medium-replay is known so far."
-    else:
-        datasets = sorted({str(row["dataset"]) for row in rows})
-        dataset = st.selectbox("Dataset", datasets, key="sizes dataset") if len(datasets) > 1 else datasets[0]
-        rows = [row for row in rows if row["dataset"] == dataset]
-        info = state.dataset_info(str(dataset))
-        paper = published_sizes(info.env_id if info else "", str(dataset))
-        ours = by_size(rows)
-        text = sizes_sentence(ours)
+    path = lines_path(sets.NAME)
+    lines = read_lines(path, sets.FIELDS)
+    if not lines:
+        st.info(EMPTY.format(name=sets.NAME), icon=":material/show_chart:")
+        return
+    datasets = _datasets(lines)
+    dataset = _choose("Dataset", datasets, len(datasets), "sizes dataset")
+    found = _curves(str(path), path.stat().st_mtime_ns, dataset)
+    teacher = dataset_baselines(dataset, 256).get("teacher", {}).get("normalized_return_mean")
+    env_id = BUILTIN[dataset].env_id if dataset in BUILTIN else ""
+    paper = published_sizes(env_id, dataset)
+    text = sizes_sentence(found, teacher, paper)
     st.markdown(text)
-    takeaway.picture(overlays.size_curve(ours, paper), "sizes", text.replace("*", ""), 320)
-    if rows:
-        st.caption("Means over seeds; whiskers: the mean of the seeds' 95 % intervals over students.")
-        header = ("objective", "size", "seed", "return", "95 % low", "95 % high", "students")
-        takeaway.save("sizes", header, [_flat(row, header[:3]) for row in rows], "")
-
-
-def by_size(rows: Sequence[Row]) -> dict[str, list[Estimate]]:
-    """Objective -> one estimate per size, the mean over seeds of means and of the ends of their intervals."""
-    found: dict[str, dict[int, list[Row]]] = defaultdict(lambda: defaultdict(list))
-    for row in rows:
-        found[row["objective"]][int(row["size"])].append(row)
-    return {key: [_pooled(size, alike) for size, alike in sorted(sets.items())] for key, sets in found.items()}
-
-
-def _pooled(size: int, alike: Sequence[Row]) -> Estimate:
-    mean = float(np.mean([row["normalized_return_mean"] for row in alike]))
-    low, high = (float(np.mean([row["normalized_return_ci95"][end] for row in alike])) for end in (0, 1))
-    return Estimate(mean, low, high, float(size))
-
-
-def sizes_sentence(ours: dict[str, list[Estimate]]) -> str:
-    """From the smallest to the largest set, for the objective that ends highest."""
-    key = max(ours, key=lambda k: ours[k][-1].mean)
-    first, last = ours[key][0], ours[key][-1]
-    if first.step == last.step:
-        return f"{style(key).label}: **{last.mean:.1f}** with {last.step:.0f} pairs, the only size measured."
-    return (
-        f"{style(key).label}: **{first.mean:.1f}** with {first.step:.0f} pairs, **{last.mean:.1f}** with "
-        f"{last.step:.0f}."
+    takeaway.picture(overlays.size_curve(size_lines(found), paper, teacher), "sizes", text.replace("*", ""), 400)
+    steps = max(int(line["outer_steps"]) for line in lines if line["dataset"] == dataset)
+    seeds = min((point.seeds for points in found.values() for point in points), default=1)
+    st.caption(
+        f"{'One distillation seed' if seeds == 1 else f'{seeds} distillation seeds'}, {steps:,} outer steps for every "
+        "size, ten students × five episodes; whiskers 95 % (students and seeds drawn anew). Relabelled: as many random "
+        "states with the teacher's actions, trained in the better of two ways. The paper's figures are for "
+        "D4RL's sets of the same names, with other teachers, after 25 GPU-hours."
     )
+    header = ("method", "pairs", "return", "95 % low", "95 % high", "ensemble", "seeds")
+    rows = [(m, p.size, p.mean, p.low, p.high, p.ensemble, p.seeds) for m, points in found.items() for p in points]
+    takeaway.save("sizes", header, rows, "")
 
 
-def _choice(rows: Sequence[Row], key: str) -> list[Row]:
-    """The rows of one dataset and objective."""
-    found = {(str(row["dataset"]), str(row["objective"])) for row in rows}
-    kinds = sorted(found, key=lambda kind: (kind[1] != PAPERS_OBJECTIVE, kind))
-    kind = kinds[0]
-    if len(kinds) > 1:
-        kind = st.selectbox("Set", kinds, format_func=lambda k: f"{objective_label(k[1])} · {k[0]}", key=f"{key} set")
-    return [row for row in rows if (row["dataset"], row["objective"]) == kind]
+@st.cache_data(max_entries=16, show_spinner=False)
+def _curves(path: str, stamp: int, dataset: str) -> dict[str, list[Point]]:
+    """The summary of one dataset; the file's time ``stamp`` is part of the key.  (Intervals take a second.)"""
+    return sets.curves(read_lines(Path(path), sets.FIELDS), dataset)
 
 
-def _flat(row: Row, names: Sequence[str]) -> list[Any]:
-    low, high = row["normalized_return_ci95"]
-    return [*(row.get(name) for name in names), row["normalized_return_mean"], low, high, row.get("students")]
+def size_lines(found: dict[str, list[Point]]) -> list[SizeLine]:
+    """The curves: students, their ensembles, random selection."""
+    lines = []
+    for method, label, key in (
+        (DISTILLED, "Av-PBC", "av_pbc"),
+        (SELECTED, "Random states, relabelled", "random_selection"),
+    ):
+        points = found.get(method, [])
+        if points:
+            estimates = tuple(Estimate(p.mean, p.low, p.high, float(p.size)) for p in points)
+            lines.append(SizeLine(label, key, estimates))
+        if points and method == DISTILLED:
+            together = tuple(Estimate(p.ensemble, p.ensemble, p.ensemble, float(p.size)) for p in points)
+            lines.append(SizeLine("Av-PBC, ensemble of ten", key, together, pale=True))
+    return lines
 
 
-def _name(kind: str) -> str:
-    return NAMES.get(kind, kind)
+def sizes_sentence(found: dict[str, list[Point]], teacher: float | None, paper: dict[int, float]) -> str:
+    """What the smallest, the default and the largest sets give, and how many random states are as good."""
+    ours, chance = found.get(DISTILLED, []), found.get(SELECTED, [])
+    if not ours:
+        return "No distilled set of this dataset has been measured yet."
+    best = max(ours, key=lambda point: point.mean)
+    text = f"Av-PBC returns **{ours[0].mean:.1f}** from {ours[0].size} pairs"
+    if best is not ours[0]:
+        text += f" and at most **{best.mean:.1f}**, from {best.size:,}"
+    if teacher is not None and teacher > LEAST:
+        text += f" ({100 * best.mean / teacher:.0f} % of the teacher's {teacher:.1f})"
+    if chance:
+        rival = max(chance, key=lambda point: point.mean)
+        enough = next((point for point in ours if point.mean >= rival.mean), None)
+        text += f". Random states with the teacher's actions give at most **{rival.mean:.1f}**, {rival.size:,} of them"
+        text += f"; **{enough.size:,}** distilled pairs match that" if enough else "; no distilled set matches that"
+    common = [point for point in ours if point.size in paper]
+    if common:
+        text += f". The paper reports {paper[common[-1].size]:.1f} from {common[-1].size}"
+        text += f", where these students return {common[-1].mean:.1f}"
+    return text + "."
 
 
-def _order(kind: str) -> int:
-    return ORDER.index(kind) if kind in ORDER else len(ORDER)
+# -- words ---------------------------------------------------------------------------------------------------
+
+
+def _datasets(lines: Sequence[Line]) -> list[str]:
+    """The datasets of the lines: built-in ones in the order of the catalogue, then others."""
+    found = {str(line["dataset"]) for line in lines}
+    return [dataset for dataset in BUILTIN if dataset in found] + sorted(found - set(BUILTIN))
+
+
+def _choose(label: str, choices: Sequence[str], count: int, key: str) -> str:
+    def title(choice: str) -> str:
+        if choice == EVERY:
+            return f"Mean of {count}"
+        return BUILTIN[choice].title if choice in BUILTIN else choice
+
+    if len(choices) == 1:
+        st.caption(title(choices[0]))
+        return choices[0]
+    return str(st.segmented_control(label, choices, default=choices[0], format_func=title, required=True, key=key))
+
+
+def _flat(kind: Kind, cell: Cell) -> list[Any]:
+    return [*kind, round(cell.mean, 2), round(cell.spread, 2), cell.seeds, "yes" if cell.own else "no"]
+
+
+def _rows(cells: dict[Kind, Cell]) -> int:
+    return len({architecture for architecture, _ in cells}) + 1
+
+
+def _words(kind: Kind) -> str:
+    return f"{_name(kind[0])}, {_name(kind[1])}"
+
+
+def _named(kind: Kind) -> tuple[str, str]:
+    return _name(kind[0]), _name(kind[1])
+
+
+def _name(name: str) -> str:
+    return "in the paper" if name == PAPER else NAMES.get(name, name)
+
+
+def _order(name: str) -> int:
+    return ORDER.index(name) if name in ORDER else len(ORDER)

@@ -10,7 +10,7 @@ from obd.runs import export
 from obd.runs.importing import import_set
 from obd.runs.manage import read_label, trash, write_label
 from obd.runs.store import Run, list_runs
-from obd.ui import nine, runtable
+from obd.ui import nine, runtable, transfer
 from tests.pages.conftest import Open
 from tests.pages.test_pages import spec, wait_until, words
 
@@ -35,7 +35,7 @@ def test_the_group_on_show_is_compared(group: list[Run], open_page: Open) -> Non
     assert set(at.dataframe[0].value["Objective"]) >= {"■ DBC", "▲ PBC"}
 
 
-@pytest.mark.parametrize("part", ["returns", "curves", "settings", "students", "files", "bogus"])
+@pytest.mark.parametrize("part", ["returns", "curves", "settings", "students", "sizes", "files", "bogus"])
 def test_every_part_has_an_address(part: str, group: list[Run], open_page: Open) -> None:
     at = open_page("compare", runs=address(*group), part=part, over="seconds")
     assert not at.error and at.query_params["part"] == ("returns" if part == "bogus" else part)
@@ -44,8 +44,6 @@ def test_every_part_has_an_address(part: str, group: list[Run], open_page: Open)
         assert [series["name"] for series in spec(at)["series"]] == ["PBC", "DBC"]
     if part == "settings":
         assert "differ in 1 of" in words(at).replace("\\", "")
-    if part == "students":
-        assert "bench generalisation" in words(at) and "bench sizes" in words(at)
     if part == "files":
         assert export.snippet(group[-1].distilled()).strip() in [code.value for code in at.code]
 
@@ -170,5 +168,43 @@ def test_all_datasets_in_one_picture(open_page: Open, tmp_path: Path, monkeypatc
     at.run()
     assert "on **1 of 1** datasets" in words(at)
     path.write_text("no json")
+    at.run()
+    assert len(at.error) == 1 and "measure it again" in at.error[0].value
+
+
+def test_other_students_in_one_picture(open_page: Open, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "generalisation.jsonl"
+    monkeypatch.setattr(transfer, "lines_path", lambda _name: path)
+    at = open_page("compare", part="students")
+    assert any("bench generalisation" in info.value for info in at.info) and not at.get("echarts_chart")
+    line = {
+        "dataset": "obd/hopper/medium-replay-v0", "dataset_hash": "x", "seed": 0, "outer_steps": 9,
+        "architecture": "mlp3", "optimizer": "sgdm", "own": True, "students": [[40.0, 42.0], [38.0, 40.0]],
+    }  # fmt: skip
+    other = line | {"architecture": "mlp6", "optimizer": "adam", "own": False, "students": [[20.0, 20.0], [20.0, 20.0]]}
+    second = [one | {"dataset": "obd/walker2d/medium-replay-v0"} for one in (line, other)]
+    path.write_text("".join(json.dumps(one) + "\n" for one in (line, other, *second)))
+    at.run()
+    assert "keep **50 %**" in words(at) and "Mean of 2" in at.segmented_control(key="generalisation dataset").options
+    assert spec(at)["yAxis"]["data"] == ["3 layers", "6 layers", "in the paper"]
+    path.write_text("no json")
+    at.run()
+    assert len(at.error) == 1 and "measure it again" in at.error[0].value
+
+
+def test_sizes_in_one_picture(open_page: Open, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "sizes.jsonl"
+    monkeypatch.setattr(transfer, "lines_path", lambda _name: path)
+    at = open_page("compare", part="sizes")
+    assert any("bench sizes" in info.value for info in at.info) and not at.get("echarts_chart")
+    line = {
+        "dataset": "obd/hopper/medium-replay-v0", "dataset_hash": "x", "method": "av_pbc", "size": 16, "seed": 0,
+        "outer_steps": 9, "students": [[40.0, 42.0], [38.0, 40.0]], "ensemble": [44.0],
+    }  # fmt: skip
+    path.write_text("".join(json.dumps(line | {"size": size}) + "\n" for size in (4, 16)))
+    at.run()
+    assert "Av-PBC returns **40.0** from 4 pairs" in words(at) and "The paper reports 27.3 from 16" in words(at)
+    assert spec(at)["xAxis"]["axisLabel"]["customValues"] == [4, 16, 32, 64, 128, 256]
+    path.write_text("{}\n")
     at.run()
     assert len(at.error) == 1 and "measure it again" in at.error[0].value

@@ -1,9 +1,7 @@
 from __future__ import annotations
 
-import json
 import re
 from html.parser import HTMLParser
-from pathlib import Path
 
 import pytest
 
@@ -11,8 +9,7 @@ from obd.runs.manage import write_label
 from obd.runs.published import kind_of, published_returns, published_sizes
 from obd.runs.showcase import showcase_runs
 from obd.runs.store import Run, create_run
-from obd.ui import comparison, overlays, report, transfer
-from obd.ui.charts import Estimate
+from obd.ui import comparison, overlays, report
 from obd.ui.comparison import Compared, compare
 from obd.ui.monitor import RunReader
 from obd.ui.widgets import plain
@@ -160,33 +157,3 @@ def test_the_report_is_one_file_without_requests(x: str) -> None:
 def test_a_report_of_runs_without_anything() -> None:
     text = report.build(compared(made()), "steps")
     assert "<svg" not in text and "Settings" in text
-
-
-def test_benchmark_files_are_read_strictly(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("obd.runs.baselines.assets_dir", lambda: tmp_path)
-    fields = ("dataset", "objective", "size")
-    assert transfer.shipped_rows("sizes", fields) == []
-    (tmp_path / "benchmarks").mkdir()
-    path = tmp_path / "benchmarks" / "sizes.json"
-    good = {"dataset": "d", "objective": "pbc", "size": 16, "seed": 0, "normalized_return_mean": 5.0}
-    rows = [good | {"normalized_return_ci95": [4.0, 6.0]}, good | {"size": 32}]
-    path.write_text(json.dumps({"rows": rows, "command": "x"}))
-    assert transfer.shipped_rows("sizes", fields) == rows[:1]
-    path.write_text("{")
-    assert transfer.shipped_rows("sizes", fields) == []
-
-
-def test_sizes_and_students_in_one_picture() -> None:
-    def row(size: int, seed: int, mean: float) -> dict[str, object]:
-        score = {"normalized_return_mean": mean, "normalized_return_ci95": [mean - 1, mean + 1]}
-        return {"objective": "pbc", "size": size, "seed": seed} | score
-
-    ours = transfer.by_size([row(64, 0, 10.0), row(16, 0, 2.0), row(64, 1, 14.0)])
-    assert ours == {"pbc": [Estimate(2.0, 1.0, 3.0, 16.0), Estimate(12.0, 11.0, 13.0, 64.0)]}
-    assert transfer.sizes_sentence(ours) == "PBC: **2.0** with 16 pairs, **12.0** with 64."
-    spec = overlays.size_curve(ours, {16: 6.9, 256: 35.9})
-    assert spec["xAxis"]["axisLabel"]["customValues"] == [16, 64, 256]
-    cells = {("mlp2", "adam"): 1.0, ("mlp4", "sgd"): 3.0}
-    assert transfer.generalisation_sentence(cells).startswith("Best: 4 layers with SGD, **3.0**")
-    data = overlays.heat_map(cells, ["mlp2", "mlp4"], ["sgd", "adam"])["series"][0]["data"]
-    assert [point["value"] for point in data] == [[1, 0, 1.0], [0, 1, 3.0]]
