@@ -40,6 +40,7 @@ ARCHITECTURES: dict[str, Architecture] = {
     "residual": Architecture(3, residual=True),
     "width64": Architecture(width=64),
     "width128": Architecture(width=128),
+    "width256": Architecture(width=256),
     "width512": Architecture(width=512),
     "width1024": Architecture(width=1024),
 }

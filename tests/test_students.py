@@ -65,10 +65,12 @@ def test_other_names_of_the_recipe_give_its_own_students() -> None:
 def test_every_kind_of_student_is_there_once() -> None:
     kinds = student_kinds(SET.recipe)
     assert kinds[0] == own_names(SET.recipe) == ("mlp3", "sgdm")
-    assert len(kinds) == len(set(kinds)) == 10 * 4 and not {"recipe"} & {name for kind in kinds for name in kind}
+    assert len(kinds) == len(set(kinds)) == 11 * 4 and not {"recipe"} & {name for kind in kinds for name in kind}
     assert ("mlp2", "adam") in kinds and ("width1024", "sgd") in kinds
+    wide = replace(SET.recipe, hidden_width=512)  # one of the widths is the recipe's own
+    assert len(student_kinds(wide)) == 10 * 4 and ("width512", "sgd") not in student_kinds(wide)
     odd = replace(SET.recipe, hidden_layers=7, inner_momentum=0.5)
-    assert student_kinds(odd)[0] == ("recipe", "recipe") and len(student_kinds(odd)) == 11 * 5
+    assert student_kinds(odd)[0] == ("recipe", "recipe") and len(student_kinds(odd)) == 12 * 5
 
 
 def test_one_rule_for_step_sizes_and_steps() -> None:

@@ -25,7 +25,7 @@ NAMES = {
     "recipe": "own recipe",
     **{f"mlp{depth}": f"{depth} layers" for depth in range(2, 7)},
     "residual": "residual",
-    **{f"width{width}": f"{width:,} wide" for width in (64, 128, 512, 1024)},
+    **{f"width{width}": f"{width:,} wide" for width in (64, 128, 256, 512, 1024)},
     "sgd": "SGD",
     "sgdm": "SGD + momentum",
     "adam": "Adam",
