@@ -82,6 +82,8 @@ def test_sentences_are_computed() -> None:
     assert "best set here is PBC at 20.0 (the mean action of its students gains 1.0)" in comparison.bars_sentence(
         apart, comparison.bar_rows(apart)
     )
+    assert "within chance" not in comparison.bars_sentence(apart, comparison.bar_rows(apart))
+    assert ", DBC within chance of it" in comparison.bars_sentence(found, comparison.bar_rows(found))
     nothing = compared(made())
     assert "No loss" in comparison.loss_sentence(nothing) and "No students" in comparison.return_sentence(nothing)
 
