@@ -147,13 +147,22 @@ class Crew:
 
     @property
     def warm(self) -> bool:
-        """Whether the workers are running and have opened OpenGL."""
-        return bool(self._workers) and self._tried
+        """Whether the workers are running, have opened OpenGL and have nothing to do."""
+        return bool(self._workers) and self._tried and not self._lock.locked()
 
     def start(self) -> None:
-        """Begin to start the workers that are not there, without waiting for them."""
-        with self._lock:
-            self._start()
+        """Begin to start the workers that are not there, without waiting for them or for what they are doing."""
+        if self._lock.acquire(blocking=False):
+            try:
+                self._start()
+            finally:
+                self._lock.release()
+
+    def warm_up(self) -> None:
+        """Start the workers and let each of them open OpenGL, which takes a second; ObdError if one dies of it."""
+        self.run([])
+        if backend.likely_backend() is not None:
+            self.run([Job(try_gl, ())] * self.size)
 
     def _start(self) -> None:
         self._workers = [(process, pipe) for process, pipe in self._workers if process.is_alive()]
