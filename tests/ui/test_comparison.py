@@ -159,6 +159,15 @@ def test_the_report_is_one_file_without_requests(x: str) -> None:
         assert words in text
 
 
+def test_the_words_under_a_clip_know_its_view(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(report, "showcase_dir", lambda: tmp_path)
+    for name, words in (("rollouts.mp4", "side by side"), ("race.mp4", "race on one track")):
+        (tmp_path / name).write_bytes(b"film")
+        found = report.film(compared(*showcase_runs()))
+        assert found is not None and words in found.alt
+        (tmp_path / name).unlink()
+
+
 def test_a_report_of_runs_without_anything() -> None:
     text = report.build(compared(made()), "steps")
     assert "<svg" not in text and "Settings" in text
