@@ -59,10 +59,9 @@ def ask(request: videos.Request) -> tuple[object, ...]:
         return state.teacher(config.dataset, config.teacher)
 
     def work(task: Task) -> videos.Video:
-        if info is not None:
-            videos.announce(task, request, info.env_id, crew)
+        announced = info is not None and videos.announce(task, request, info.env_id, crew)
         dataset = shelf.get(config.dataset, task.part(0.0, 0.02), task.should_stop)
-        return videos.make(task, request, path, dataset, teacher, crew, kept)
+        return videos.make(task, request, path, dataset, teacher, crew, kept, announced=announced)
 
     key = ("video", str(path))
     task = state.tasks().get(key)

@@ -11,7 +11,8 @@ import multiprocessing
 import os
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
@@ -160,9 +161,9 @@ class Crew:
 
     def warm_up(self) -> None:
         """Start the workers and let each of them open OpenGL, which takes a second; ObdError if one dies of it."""
-        self.run([])
-        if backend.likely_backend() is not None:
-            self.run([Job(try_gl, ())] * self.size)
+        with self._at_work(lambda: False):
+            if backend.likely_backend() is not None:
+                self._run([Job(try_gl, ())] * self.size, None, lambda: False)
 
     def _start(self) -> None:
         self._workers = [(process, pipe) for process, pipe in self._workers if process.is_alive()]
@@ -193,6 +194,12 @@ class Crew:
             Cancelled: ``should_stop()`` returned true.
         """
         stop = should_stop or (lambda: False)
+        with self._at_work(stop):
+            return self._run(jobs, on_news, stop)
+
+    @contextmanager
+    def _at_work(self, stop: Callable[[], bool]) -> Iterator[None]:
+        """Have the workers for oneself, started and with an OpenGL that works."""
         while not self._lock.acquire(timeout=POLL_SECONDS):
             if stop():
                 raise Cancelled
@@ -200,7 +207,7 @@ class Crew:
             self._start()
             if not self._tried:
                 self._settle_backend(stop)
-            return self._run(jobs, on_news, stop)
+            yield
         except BaseException:
             self._abandon()  # workers in an unknown state are not worth keeping
             raise
