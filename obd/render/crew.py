@@ -159,11 +159,11 @@ class Crew:
             finally:
                 self._lock.release()
 
-    def warm_up(self) -> None:
-        """Start the workers and let each of them open OpenGL, which takes a second; ObdError if one dies of it."""
-        with self._at_work(lambda: False):
+    def warm_up(self, should_stop: Callable[[], bool] = lambda: False) -> None:
+        """Start the workers and let each of them open OpenGL, which takes a second.  Raises as :meth:`run` does."""
+        with self._at_work(should_stop):
             if backend.likely_backend() is not None:
-                self._run([Job(try_gl, ())] * self.size, None, lambda: False)
+                self._run([Job(try_gl, ())] * self.size, None, should_stop)
 
     def _start(self) -> None:
         self._workers = [(process, pipe) for process, pipe in self._workers if process.is_alive()]

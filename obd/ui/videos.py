@@ -157,7 +157,7 @@ def get_ready(request: Request) -> None:
     config, shelf, opened = request.members[0].run.config, state.shelf(), crew()
 
     def work(task: Task) -> None:
-        opened.warm_up()
+        opened.warm_up(task.should_stop)
         shelf.get(config.dataset, task.progress, task.should_stop)
 
     info = state.dataset_info(config.dataset)
