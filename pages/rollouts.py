@@ -59,9 +59,10 @@ def ask(request: videos.Request) -> tuple[object, ...]:
         return state.teacher(config.dataset, config.teacher)
 
     def work(task: Task) -> videos.Video:
-        announced = info is not None and videos.announce(task, request, info.env_id, crew)
+        if info is not None:
+            videos.announce(task, request, info.env_id, crew)
         dataset = shelf.get(config.dataset, task.part(0.0, 0.02), task.should_stop)
-        return videos.make(task, request, path, dataset, teacher, crew, kept, announced=announced)
+        return videos.make(task, request, path, dataset, teacher, crew, kept)
 
     key = ("video", str(path))
     task = state.tasks().get(key)

@@ -202,8 +202,6 @@ def make(
     teacher: Callable[[], Teacher],
     crew: Crew,
     shelf: Shelf,
-    *,
-    announced: bool = False,
 ) -> Video:
     """Train the students, play one episode each from the same start, film them and write their numbers down.
 
@@ -217,16 +215,16 @@ def make(
         teacher: gives the teacher; raises ObdError if there is none.
         crew: plays and draws.
         shelf: keeps policies and episodes for the next video.
-        announced: what :func:`announce` has returned.
 
     Raises:
         ObdError: there is no such policy, or the environment cannot be drawn.
         Cancelled: the task was cancelled.
     """
+    if task.preview is None:
+        announce(task, request, dataset.env_id, crew)
     looks = _looks(request)
     with ThreadPoolExecutor(1) as pool:  # the start state is known before any student is trained
-        announced = announced or announce(task, request, dataset.env_id, crew)
-        opened = None if announced else pool.submit(_first_picture, task, request, dataset.env_id, crew)
+        opened = pool.submit(_first_picture, task, request, dataset.env_id, crew)
         cast = policies(
             request.members,
             dataset,
@@ -235,8 +233,7 @@ def make(
             seed=STUDENT_SEED,
             on_progress=task.part(0.02, 0.3),
         )
-        if opened is not None:
-            opened.result()
+        opened.result()
     episodes = _episodes(task, request, dataset.env_id, cast, crew, shelf)
     task.progress(LONGEST_PART)
     shots = [
@@ -273,21 +270,17 @@ def make(
     return video
 
 
-def announce(task: Task, request: Request, env_id: str, crew: Crew) -> bool:
-    """Let ``task.preview`` be the start state before anything else is done; whether it will be filmed like that.
+def announce(task: Task, request: Request, env_id: str, crew: Crew) -> None:
+    """Let ``task.preview`` be the start state as a schematic drawing, before anything else is done.
 
-    A crew that is ready draws it.  Else it is a schematic drawing, which takes a few hundredths of a second, as OpenGL
-    may have to be opened first and the crew may be busy with another video.
+    It takes a few hundredths of a second, where OpenGL in software takes many times that, the dataset may have to be
+    opened first, and the crew may be busy with another video.
     """
     crew.start()
-    if crew.warm:
-        _first_picture(task, request, env_id, crew)
-        return True
     order = _start_order(request, env_id, schematic=True)
     if order.panels[0].trajectory.has_states:
         with order.film() as film:
             task.preview = jpeg(film.paint(0))
-    return False
 
 
 def _first_picture(task: Task, request: Request, env_id: str, crew: Crew) -> None:
