@@ -53,11 +53,14 @@ def ask(request: videos.Request) -> tuple[object, ...]:
     """Start making the video, if that has not been asked for before; the task's key."""
     path, config = request.path, request.members[0].run.config
     shelf, crew, kept = state.shelf(), videos.crew(), videos.kept()
+    info = state.dataset_info(config.dataset)
 
     def teacher() -> Teacher:
         return state.teacher(config.dataset, config.teacher)
 
     def work(task: Task) -> videos.Video:
+        if info is not None:
+            videos.announce(task, request, info.env_id, crew)
         dataset = shelf.get(config.dataset, task.part(0.0, 0.02), task.should_stop)
         return videos.make(task, request, path, dataset, teacher, crew, kept)
 
@@ -135,8 +138,9 @@ def page() -> None:
     st.markdown(sentences.rollouts_sentence(video.shots, request.view) if video else sentences.FILMING)
     if video is not None:
         show(video, request)
+        videos.get_ready(request)
     else:
-        st.fragment(waiting, run_every=0.4)(ask(request), request)
+        st.fragment(waiting, run_every=0.25)(ask(request), request)
 
 
 with widgets.page("rollouts"):

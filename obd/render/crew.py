@@ -11,7 +11,8 @@ import multiprocessing
 import os
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
@@ -147,13 +148,22 @@ class Crew:
 
     @property
     def warm(self) -> bool:
-        """Whether the workers are running and have opened OpenGL."""
-        return bool(self._workers) and self._tried
+        """Whether the workers are running, have opened OpenGL and have nothing to do."""
+        return bool(self._workers) and self._tried and not self._lock.locked()
 
     def start(self) -> None:
-        """Begin to start the workers that are not there, without waiting for them."""
-        with self._lock:
-            self._start()
+        """Begin to start the workers that are not there, without waiting for them or for what they are doing."""
+        if self._lock.acquire(blocking=False):
+            try:
+                self._start()
+            finally:
+                self._lock.release()
+
+    def warm_up(self, should_stop: Callable[[], bool] = lambda: False) -> None:
+        """Start the workers and let each of them open OpenGL, which takes a second.  Raises as :meth:`run` does."""
+        with self._at_work(should_stop):
+            if backend.likely_backend() is not None:
+                self._run([Job(try_gl, ())] * self.size, None, should_stop)
 
     def _start(self) -> None:
         self._workers = [(process, pipe) for process, pipe in self._workers if process.is_alive()]
@@ -184,6 +194,12 @@ class Crew:
             Cancelled: ``should_stop()`` returned true.
         """
         stop = should_stop or (lambda: False)
+        with self._at_work(stop):
+            return self._run(jobs, on_news, stop)
+
+    @contextmanager
+    def _at_work(self, stop: Callable[[], bool]) -> Iterator[None]:
+        """Have the workers for oneself, started and with an OpenGL that works."""
         while not self._lock.acquire(timeout=POLL_SECONDS):
             if stop():
                 raise Cancelled
@@ -191,7 +207,7 @@ class Crew:
             self._start()
             if not self._tried:
                 self._settle_backend(stop)
-            return self._run(jobs, on_news, stop)
+            yield
         except BaseException:
             self._abandon()  # workers in an unknown state are not worth keeping
             raise

@@ -104,7 +104,7 @@ def record(
         env.close()
 
 
-def opening(env_id: str, seed: int, action_dim: int) -> Trajectory:
+def opening(env_id: str, seed: int) -> Trajectory:
     """The start state alone, an episode of no steps: what a video begins with, whoever plays.  ObdError as above."""
     env = _make(env_id)
     try:
@@ -116,7 +116,7 @@ def opening(env_id: str, seed: int, action_dim: int) -> Trajectory:
             qpos=data.qpos.copy()[None] if states else np.empty((1, 0)),
             qvel=data.qvel.copy()[None] if states else np.empty((1, 0)),
             observations=np.asarray(observation, dtype=np.float32).reshape(1, -1),
-            actions=np.empty((0, action_dim), np.float32),
+            actions=np.empty((0, int(np.prod(env.action_space.shape or (0,)))), np.float32),
             rewards=np.empty(0),
             frames_per_second=float(env.metadata.get("render_fps") or 30),
             terminated=False,

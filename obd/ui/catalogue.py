@@ -43,7 +43,7 @@ def choose() -> DatasetInfo | None:
                 list(listed),
                 format_func=lambda name: cardtext.plain(listed[name].title) if name in listed else name,
                 captions=[cardtext.plain(cardtext.state_words(info)) for info in listed.values()],
-                index=None,
+                index=list(listed).index(current) if current in listed else None,
                 key="data choice",
                 on_change=widgets.by_hand(_chosen),
             )

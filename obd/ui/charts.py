@@ -17,6 +17,7 @@ from obd.ui.theme import NEUTRAL, style
 Spec = dict[str, Any]
 
 GRID = {"left": 8, "right": 24, "top": 48, "bottom": 12}  # labels and axis names are kept inside by ECharts
+SQUARE = {"itemWidth": 12, "itemHeight": 12}  # of a legend: wider ones stretch the symbols out of shape
 DASHDOT = [9, 3, 2, 3]  # ECharts has no name for it
 MAX_POINTS = 1000  # per series: 2,000 for a curve with its raw and its smoothed line
 
@@ -249,7 +250,7 @@ def _legend(curves: Sequence[Curve]) -> Spec:
         {"name": curve.name, "icon": style(curve.objective).symbol, "lineStyle": {"width": 2.5, "opacity": 1}}
         for curve in curves
     ]
-    return {"top": 4, "left": 48, "itemWidth": 14, "itemGap": 20, "data": data}
+    return {"top": 4, "left": 48, **SQUARE, "itemGap": 20, "data": data}
 
 
 def _x_axis(name: str, high: int) -> Spec:

@@ -202,6 +202,11 @@ def bars_sentence(compared: Sequence[Compared], rows: Sequence[BarRow]) -> str:
         change = together.estimate.mean - best.estimate.mean
         word = "gains" if change >= 0 else "loses"
         text += f" (the mean action of its students {word} {abs(change):.1f})"
+    level = [row.label for row in single if row is not best and row.estimate.high >= best.estimate.low]
+    if level:
+        text += (
+            f", {' and '.join(level)} within chance of it" if len(level) < 3 else ", most others within chance of it"
+        )
     if best.paper is not None:
         text += (
             f"; the paper reports {best.paper:.1f} for {style(best.key).label} on D4RL's set of this kind, another "

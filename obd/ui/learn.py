@@ -44,6 +44,7 @@ def choose_step() -> story.Step:
         chosen = st.segmented_control(
             "Step",
             story.KEYS,
+            default=wanted,
             format_func=lambda key: names[key],
             key="step choice",
             required=True,

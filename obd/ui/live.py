@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
 import streamlit as st
 
 from obd.errors import ObdError
@@ -14,7 +15,8 @@ from obd.ui import charts, livemap, posestrip, state
 from obd.ui.charts import Estimate
 from obd.ui.headline import source_transitions
 from obd.ui.monitor import GroupProgress, RunView, estimate
-from obd.ui.sentences import duration, progress_sentence, result_sentence
+from obd.ui.sentences import duration, percent, progress_sentence, result_sentence
+from obd.ui.series import smooth
 from obd.ui.theme import style
 
 HEIGHT = 280
@@ -115,7 +117,7 @@ def _losses(group: str, views: Sequence[RunView], progress: GroupProgress) -> No
         height=HEIGHT,
         alt=loss_alt(views),
     )
-    st.caption("Loss of each objective; thin: every step, thick: smoothed. Compare falls, not heights.")
+    st.caption(losses_caption(views, progress.outer_steps))
 
 
 def _map(group: str, views: Sequence[RunView], _progress: GroupProgress) -> None:
@@ -173,6 +175,18 @@ def loss_alt(views: Sequence[RunView]) -> str:
     return "Loss over outer steps: " + (", ".join(parts) if parts else "no step is done yet")
 
 
+def losses_caption(views: Sequence[RunView], outer_steps: int) -> str:
+    """How far each objective has come in its own measure: heights of different ones do not compare."""
+    falls = []
+    for view in views:
+        if len(view.losses) > 1:
+            smoothed = smooth(np.asarray(view.losses), charts.half_life(outer_steps))
+            falls.append(f"{style(view.objective).label} {percent(float(smoothed[-1] / smoothed[0] - 1))}")
+    if not falls:
+        return "Loss of each objective; thin: every step, thick: smoothed."
+    return f"Loss since the start: {', '.join(falls)} (thick: smoothed). Compare falls, not heights."
+
+
 def return_name(views: Sequence[RunView]) -> str:
     """What the returns of these runs are called: raw ones have no reference returns to be measured by."""
     return "normalised return" if all(view.normalised for view in views) else "return"
@@ -186,7 +200,8 @@ def return_alt(points: Mapping[str, Sequence[Estimate]], references: Mapping[str
 
 
 def returns_caption(points: Mapping[str, Sequence[Estimate]], *, normalised: bool = True) -> str:
-    if any(points.values()):
+    newest = [f"{style(key).label} {es[-1].mean:.1f}" for key, es in points.items() if es]
+    if newest:
         scale = "0 is random, 100 expert" if normalised else "raw, as there are no reference returns"
-        return f"Return of fresh students trained on the set as it is; {scale}; whiskers: 95 %."
+        return f"Fresh students trained on the newest set return {', '.join(newest)} ({scale}; whiskers: 95 %)."
     return "Returns appear at the first snapshots: fresh students are trained on the set and rolled out."

@@ -52,7 +52,7 @@ class Projected:
     place: Place
 
 
-@st.cache_resource(max_entries=4, show_spinner="Drawing states from the dataset …")
+@st.cache_resource(max_entries=4, show_spinner=False)  # half a second; a background thread may ask too
 def background(dataset_id: str, teacher_path: str) -> Background:
     """The sample of a dataset; without a teacher it has no action values."""
     dataset = state.shelf().get(dataset_id)

@@ -73,7 +73,7 @@ def sentence(found: Sequence[Row], budget: float) -> str:
     text = f"After **{duration(budget)}** of distillation for each run, Av-PBC"
     if compared:
         text += (
-            " is the best method, or within the best one's interval, on "
+            " is the best distillation method, or within the best one's interval, on "
             f"**{best} of {len(compared)}** datasets where others were measured"
         )
     shares = [row["share_of_teacher"] for row in ours if row["share_of_teacher"] is not None]
@@ -84,7 +84,19 @@ def sentence(found: Sequence[Row], budget: float) -> str:
             f"**{100 * np.mean(shares):.0f} %** of their teachers' returns on average, ensembles of ten "
             f"**{100 * np.mean(together):.0f} %**"
         )
-    return text + "."
+    return text + "." + _beaten(ours, found)
+
+
+def _beaten(ours: Sequence[Row], found: Sequence[Row]) -> str:
+    """On how many datasets a baseline without distillation is ahead."""
+    ahead = []
+    for method in ("random_selection", "whole_bc"):
+        means = {row["dataset"]: float(row["mean"]) for row in found if row["method"] == method}
+        both = [row for row in ours if row["dataset"] in means]
+        if both:
+            times = sum(means[row["dataset"]] > row["mean"] for row in both)
+            ahead.append(f"{style(method).label} is ahead of it on {times} of {len(both)}")
+    return f" {', '.join(ahead)}." if ahead else ""
 
 
 def _methods(row: Row, found: Sequence[Row]) -> list[Row]:

@@ -8,7 +8,18 @@ from typing import Any
 
 import numpy as np
 
-from obd.ui.charts import GRID, MAX_POINTS, Estimate, Spec, _line, _reference_line, _whiskers, half_life, pairs
+from obd.ui.charts import (
+    GRID,
+    MAX_POINTS,
+    SQUARE,
+    Estimate,
+    Spec,
+    _line,
+    _reference_line,
+    _whiskers,
+    half_life,
+    pairs,
+)
 from obd.ui.series import Values, linear_extent, log_extent, log_ticks, smooth, thin
 from obd.ui.theme import CIVIDIS, NEUTRAL, style
 
@@ -90,7 +101,7 @@ def _overlay(traces: Sequence[Trace], x_name: str, y_axis: Spec, series: list[Sp
     return {
         "animation": False,
         "grid": {**GRID, "top": 60},
-        "legend": {"type": "scroll", "top": 4, "left": 4, "right": 44, "itemWidth": 14, "itemGap": 16, "data": legend},
+        "legend": {"type": "scroll", "top": 4, "left": 4, "right": 44, **SQUARE, "itemGap": 16, "data": legend},
         "tooltip": {"trigger": "item", "valueFormatter": number},
         "toolbox": toolbox(file),
         "xAxis": {
@@ -298,7 +309,7 @@ def size_curve(ours: Sequence[SizeLine], paper: Mapping[int, float], teacher: fl
     return {
         "animation": False,
         "grid": {**GRID, "top": 64},
-        "legend": {"top": 4, "left": 4, "right": 44, "data": legend},
+        "legend": {"top": 4, "left": 4, "right": 44, **SQUARE, "data": legend},
         "tooltip": {"trigger": "item", "valueFormatter": "%.1f"},
         "toolbox": toolbox("sizes"),
         "xAxis": {
@@ -356,7 +367,7 @@ def table_dots(table: Mapping[str, Mapping[str, Estimate]], paper: Mapping[str, 
     return {
         "animation": False,
         "grid": {**GRID, "top": 64},
-        "legend": {"top": 4, "left": 4, "data": [s["name"] for s in series if "name" in s]},
+        "legend": {"top": 4, "left": 4, **SQUARE, "data": [s["name"] for s in series if "name" in s]},
         "tooltip": {"trigger": "item", "valueFormatter": "%.1f"},
         "toolbox": toolbox("table"),
         "xAxis": {

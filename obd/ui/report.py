@@ -119,10 +119,14 @@ def film(compared: Sequence[Compared]) -> Media | None:
         folder = one.run.path / "videos" if is_own(one.run) else showcase_dir()
         for path in sorted(folder.glob("*.mp4"), key=_changed, reverse=True):
             if 0 < path.stat().st_size <= MAX_CLIP:
-                return Media(
-                    "video/mp4", path.read_bytes(), "Students of these sets side by side, from one start state."
-                )
+                return Media("video/mp4", path.read_bytes(), _clip_words(path.stem))
     return None
+
+
+def _clip_words(stem: str) -> str:
+    """What a clip shows; its file is called after its view."""
+    how = "race on one track" if stem.startswith("race") else "side by side"
+    return f"Students of these sets {how}, from one start state."
 
 
 def _changed(path: Path) -> float:

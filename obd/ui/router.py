@@ -7,8 +7,9 @@ from typing import Any
 import streamlit as st
 
 # Two things in the browser, once per window.
-# A page completes its address with what it shows, a moment before or after its name gets there.  Streamlit makes that a
-# second entry in the browser's history, and the back button seems dead at its first press.
+# A page completes its address with what it shows, a moment before or after its name gets there.  Streamlit makes each
+# parameter another entry in the browser's history, and the back button seems dead at its first presses.  So what is
+# only added before anybody has touched the page belongs to the same entry.
 # And Streamlit forgets the page that was asked for when a timer's request or a rerun of the old page comes after it and
 # before it is answered; so a link is followed again until the address has its page or something else is clicked.
 IN_THE_BROWSER = """<script>
@@ -17,17 +18,23 @@ if (!window.obdHistory) {
   const push = history.pushState.bind(history);
   const replace = history.replaceState.bind(history);
   let completed = -Infinity;
+  let touched = false;
+  const adds = (next) => [...new URLSearchParams(location.search)].every(([name, value]) =>
+    next.searchParams.get(name) === value);
   history.pushState = (state, title, address) => {
     const next = new URL(address, location.href);
     const samePage = next.pathname === location.pathname;
-    const sameEntry = samePage ? !location.search : performance.now() - completed < 1000;
+    const sameEntry = samePage ? !location.search || (!touched && adds(next)) : performance.now() - completed < 1000;
     if (samePage) completed = performance.now();
+    else touched = false;
     (sameEntry ? replace : push)(state, title, address);
   };
 
   let wanted = null;
   const forget = () => { wanted = null; };
-  addEventListener("popstate", forget);
+  addEventListener("popstate", () => { touched = false; forget(); });
+  addEventListener("keydown", () => { touched = true; }, true);
+  addEventListener("pointerdown", () => { touched = true; }, true);
   document.addEventListener("click", (event) => {
     if (!event.isTrusted) return;
     forget();

@@ -27,6 +27,7 @@ from obd.ui import state, widgets
 from obd.ui.sentences import STATE_WORDS, count
 from obd.ui.widgets import objective_label
 
+LABEL_FORM = "name and note"  # key of the popover
 SHIPPED = "showcase."  # a dot never occurs in the name of a run of one's own
 
 
@@ -91,13 +92,18 @@ def row(key: str, run: Run) -> dict[str, Any] | None:
 
 
 def matching(rows: Mapping[str, dict[str, Any]], text: str) -> list[str]:
-    """The keys of the rows that contain every word of ``text`` somewhere."""
+    """The keys of the rows that contain every word of ``text`` somewhere.
+
+    Names of directories and groups count from their beginnings only: a group is called after its first objective.
+    """
     words = text.lower().split()
-    return [
-        key
-        for key, values in rows.items()
-        if all(word in " ".join([key, *map(str, values.values())]).lower() for word in words)
-    ]
+    found = []
+    for key, values in rows.items():
+        said = " ".join(str(value) for name, value in values.items() if name != "Group").lower()
+        names = (key.lower(), str(values["Group"]).lower())
+        if all(word in said or any(name.startswith(word) for name in names) for word in words):
+            found.append(key)
+    return found
 
 
 def table(runs: Mapping[str, Run], chosen: list[str]) -> list[str]:
@@ -156,7 +162,9 @@ def manage(runs: Mapping[str, Run], chosen: Sequence[str]) -> None:
     with st.container(horizontal=True, vertical_alignment="center"):
         one = own[0] if len(own) == 1 else None
         hint = "Choose exactly one run of your own." if one is None else "Change its name and its note."
-        with st.popover("Name and note", icon=":material/edit:", disabled=one is None, help=hint):
+        with st.popover(
+            "Name and note", icon=":material/edit:", disabled=one is None, help=hint, key=LABEL_FORM, on_change="rerun"
+        ):
             if one is not None:
                 _label_form(one)
         hint = "Choose runs of your own; the showcase is read-only." if not own else ""
@@ -167,10 +175,12 @@ def manage(runs: Mapping[str, Run], chosen: Sequence[str]) -> None:
                 write_label(run, archived=not archived)
             if not archived:
                 remember([key for key in chosen if not is_own(runs[key])])
+            _fresh_table()
             st.rerun()
         if st.button("Delete", icon=":material/delete:", key="delete", disabled=not own, help=hint or _DELETE_HELP):
             st.session_state["deleted"] = delete_runs(own)
             remember([key for key in chosen if not is_own(runs[key])])
+            _fresh_table()
             st.rerun()
         _trash_popover()
         undo()
@@ -185,9 +195,18 @@ def _label_form(run: Run) -> None:
     with st.form(f"label {run.id}", border=False):
         name = st.text_input("Name", label.name, max_chars=NAME_LENGTH, key=f"name {run.id}")
         note = st.text_area("Note", label.note, max_chars=NOTE_LENGTH, key=f"note {run.id}")
-        if st.form_submit_button("Save", type="primary"):
+        if st.form_submit_button("Save", type="primary", on_click=_close_label_form):
             write_label(run, name=name, note=note)
             st.rerun()
+
+
+def _close_label_form() -> None:
+    st.session_state[LABEL_FORM] = False
+
+
+def _fresh_table() -> None:
+    """Forget which rows were chosen in any earlier table: one that shows the same runs again would choose them."""
+    st.session_state["table version"] = st.session_state.get("table version", 0) + 1
 
 
 def undo() -> None:
@@ -205,7 +224,7 @@ def bring_back(tokens: Sequence[str]) -> None:
     """Restore runs and choose them; an error is shown in place."""
     with widgets.guard():
         remember([restore(token).id for token in tokens])
-        st.session_state["table version"] = st.session_state.get("table version", 0) + 1
+        _fresh_table()
         st.rerun()
 
 

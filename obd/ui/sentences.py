@@ -55,6 +55,11 @@ def share(value: float, whole: float) -> str:
     return f"{100 * value / whole:.0f} %"
 
 
+def percent(change: float) -> str:
+    """A relative change with its sign: ``−54 %``."""
+    return f"{100 * change:+.0f} %".replace("-", "−")
+
+
 def progress_sentence(progress: GroupProgress, position: int | None) -> str:
     """What the group is doing now.  ``position`` counts the groups ahead of it in the queue."""
     if progress.state == "queued":

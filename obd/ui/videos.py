@@ -31,7 +31,7 @@ from obd.render.video import PANEL_SIZE, Grid, Panel
 from obd.runs.store import disk_error, read_json, write_atomic
 from obd.runs.whole_bc import whole_clone_steps
 from obd.teachers.teacher import Teacher
-from obd.ui import player
+from obd.ui import player, state
 from obd.ui.cast import Member, Shelf, choices, policies, select, snapshots, usual
 from obd.ui.player import Track
 from obd.ui.tasks import Task
@@ -152,6 +152,19 @@ def kept() -> Shelf:
     return Shelf(KEPT_POLICIES)
 
 
+def get_ready(request: Request) -> None:
+    """Open in the background what another video of the same policies needs: whoever watches one may ask for it."""
+    config, shelf, opened = request.members[0].run.config, state.shelf(), crew()
+
+    def work(task: Task) -> None:
+        opened.warm_up(task.should_stop)
+        shelf.get(config.dataset, task.progress, task.should_stop)
+
+    info = state.dataset_info(config.dataset)
+    if info is not None and info.available:  # nobody has asked to build it
+        state.tasks().start_once(("ready", config.dataset), work, "getting ready")
+
+
 def existing(path: Path) -> Video | None:
     """The video made earlier, or None."""
     notes = path.with_suffix(".json")
@@ -207,10 +220,11 @@ def make(
         ObdError: there is no such policy, or the environment cannot be drawn.
         Cancelled: the task was cancelled.
     """
-    crew.start()
-    looks = [(member.label, style(member.key).colour, style(member.key).symbol) for member in request.members]
+    if task.preview is None:
+        announce(task, request, dataset.env_id, crew)
+    looks = _looks(request)
     with ThreadPoolExecutor(1) as pool:  # the start state is known before any student is trained
-        opened = pool.submit(_open, task, request, dataset, looks, crew)
+        opened = pool.submit(_first_picture, task, request, dataset.env_id, crew)
         cast = policies(
             request.members,
             dataset,
@@ -256,19 +270,35 @@ def make(
     return video
 
 
-def _open(
-    task: Task, request: Request, dataset: OfflineDataset, looks: Sequence[tuple[str, str, str]], crew: Crew
-) -> None:
-    """Show the start state: at once as a schematic drawing while OpenGL is being opened, then as it will be filmed."""
-    start = opening(dataset.env_id, request.seed, dataset.action_dim)
-    panels = tuple(Panel(title, colour, start, symbol=symbol) for title, colour, symbol in looks)
-    if not start.has_states:
-        return
-    if not crew.warm:
-        with Order(request.view, panels, None, schematic=True).film() as film:
+def announce(task: Task, request: Request, env_id: str, crew: Crew) -> None:
+    """Let ``task.preview`` be the start state as a schematic drawing, before anything else is done.
+
+    It takes a few hundredths of a second, where OpenGL in software takes many times that, the dataset may have to be
+    opened first, and the crew may be busy with another video.
+    """
+    crew.start()
+    order = _start_order(request, env_id, schematic=True)
+    if order.panels[0].trajectory.has_states:
+        with order.film() as film:
             task.preview = jpeg(film.paint(0))
-    order = Order(request.view, panels, None)
-    task.preview = crew.run([Job(first_picture, (order,))], None, task.should_stop)[0]
+
+
+def _first_picture(task: Task, request: Request, env_id: str, crew: Crew) -> None:
+    """Show the start state as it will be filmed."""
+    order = _start_order(request, env_id)
+    if order.panels[0].trajectory.has_states:
+        task.preview = crew.run([Job(first_picture, (order,))], None, task.should_stop)[0]
+
+
+def _start_order(request: Request, env_id: str, *, schematic: bool = False) -> Order:
+    start = opening(env_id, request.seed)
+    panels = tuple(Panel(title, colour, start, symbol=symbol) for title, colour, symbol in _looks(request))
+    return Order(request.view, panels, None, schematic)
+
+
+def _looks(request: Request) -> list[tuple[str, str, str]]:
+    """Title, colour and symbol of each panel."""
+    return [(member.label, style(member.key).colour, style(member.key).symbol) for member in request.members]
 
 
 def _episodes(

@@ -1,4 +1,4 @@
-"""What the first run needs, got ready while the user looks at the first page: imports, the built-in data, its teacher.
+"""What the first run and the first map need, got ready while the user looks at the first page: imports, data, teacher.
 
 The first page is painted without torch.  Without this the first loss would come seconds later, for importing torch
 and opening the data are most of what a run does before its first step.
@@ -45,5 +45,9 @@ def _work(shelf: state.DatasetShelf, tasks: TaskRegistry) -> None:
         with contextlib.suppress(ObdError):  # whoever opens it by hand is told
             shelf.get(DEFAULT_DATASET)
             livemap.order_plane(DEFAULT_DATASET, shelf, tasks)
+            # Beside a distillation the first opening of States would take seconds.
+            from obd.ui import claimview, mapdata, statesview  # noqa: F401
+
+            mapdata.pca(DEFAULT_DATASET, "", 2)
     except Exception:  # a convenience must not fail anything
         log.exception("getting ready in the background failed")

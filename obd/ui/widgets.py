@@ -56,6 +56,7 @@ def page(name: str) -> Iterator[None]:
                 elif back and part in LEFT_OUT:
                     st.session_state[part] = None
         yield
+        st.session_state["unsent"] = {}  # see put
 
 
 def _went_back() -> bool:
@@ -84,21 +85,31 @@ def by_hand(callback: Callable[..., None]) -> Callable[..., None]:
     """
 
     def called(*args: Any) -> None:
-        context = get_script_run_ctx()
-        if context is None or not context.fragment_ids_this_run:
+        if not _in_fragment():
             callback(*args)
 
     return called
+
+
+def _in_fragment() -> bool:
+    """Whether this is not a run of the whole page."""
+    context = get_script_run_ctx()
+    return context is not None and bool(context.fragment_ids_this_run)
 
 
 def put(key: str, value: object) -> None:
     """Give a widget its value before it is drawn, unless it has it already.
 
     A value that is set goes to the browser again, and there undoes a click that was made while the page was being
-    drawn; a timer then sends the undone value along, and the click is lost.
+    drawn; a timer then sends the undone value along, and the click is lost.  But what a run sets that is cut short by
+    the next one may never get there, so the next one sets it again; and as a widget may appear for the first time
+    without the value that was set, each also has it as its default.
     """
-    if st.session_state.get(key) != value:
+    unsent = st.session_state.setdefault("unsent", {})
+    if st.session_state.get(key) != value or (key in unsent and unsent[key] == value):
         st.session_state[key] = value
+        if not _in_fragment():
+            unsent[key] = value
 
 
 def choose_group() -> tuple[str, list[Run]] | None:
@@ -122,6 +133,7 @@ def choose_group() -> tuple[str, list[Run]] | None:
     st.sidebar.selectbox(
         "Run",
         list(groups),
+        list(groups).index(current),
         format_func=lambda name: labels.get(name, name),
         key="run choice",
         on_change=by_hand(_group_chosen),
@@ -150,10 +162,12 @@ def choose_objective(available: Sequence[str]) -> str:
         if wanted not in ALL_OBJECTIVE_KEYS:
             st.warning("There is no such objective; this is another one.", icon=":material/info:")
         wanted = None
-    put("objective choice", wanted or available[-1])
+    shown = wanted or available[-1]
+    put("objective choice", shown)
     chosen = st.sidebar.segmented_control(
         "Objective",
         list(available),
+        default=shown,
         format_func=objective_label,
         key="objective choice",
         required=True,
@@ -168,10 +182,12 @@ def choose_view(views: dict[str, str]) -> str:
     wanted = st.session_state.get("view")
     if wanted and wanted not in views:
         st.warning("There is no such projection; this is another one.", icon=":material/info:")
-    put("view choice", wanted if wanted in views else next(iter(views)))
+    shown = wanted if wanted in views else next(iter(views))
+    put("view choice", shown)
     chosen = st.sidebar.segmented_control(
         "Projection",
         list(views),
+        default=shown,
         format_func=lambda view: views[view],
         key="view choice",
         required=True,
@@ -186,10 +202,12 @@ def choose_part(name: str, words: dict[str, str]) -> str:
     kept = f"{name} of {st.session_state.get('page')}"  # pages that share the name have different parts
     wanted = st.session_state.get(name)
     wanted = wanted if wanted in words else st.session_state.get(kept)
-    put(f"{name} choice", wanted if wanted in words else next(iter(words)))
+    shown = wanted if wanted in words else next(iter(words))
+    put(f"{name} choice", shown)
     chosen = st.segmented_control(
         name.capitalize(),
         list(words),
+        default=shown,
         format_func=lambda key: words.get(key, key),
         key=f"{name} choice",
         required=True,
@@ -213,6 +231,7 @@ def choose_several(name: str, words: dict[str, str], usual: Sequence[str], help_
     chosen = st.pills(
         name.capitalize(),
         list(words),
+        default=known,
         selection_mode="multi",
         format_func=lambda key: words.get(key, key),
         key=f"{name} choice",

@@ -84,7 +84,9 @@ def test_names_and_notes_are_shown_as_text(group: list[Run], open_page: Open) ->
     at = open_page("compare", runs=address(group[0]))
     at.text_input(key=f"name {group[0].id}").set_value(NASTY)
     at.text_area(key=f"note {group[0].id}").set_value("try again")
+    at.session_state["name and note"] = True
     button(at, "Save")
+    assert not at.session_state["name and note"]  # the popover closes
     assert read_label(group[0]).name == NASTY and read_label(group[0]).note == "try again"
     assert NASTY in list(at.dataframe[0].value["Name"])
     twin = import_set(f"{NASTY}.npz", export.npz(group[0]))
@@ -118,6 +120,10 @@ def test_find(group: list[Run], open_page: Open) -> None:
     at.text_input(key="find run").set_value("RAINY pbc").run()
     assert list(at.dataframe[0].value["Note"]) == ["rainy day"]
     assert len(at.query_params["runs"].split(",")) == 2  # a search changes nothing in the comparison
+    at.text_input(key="find run").set_value("dbc").run()  # the group is called after DBC, but this is not about groups
+    assert "PBC" not in " ".join(at.dataframe[0].value["Objective"])
+    at.text_input(key="find run").set_value(group[1].group[:13]).run()
+    assert len(at.dataframe[0].value["Objective"]) == 2
     at.text_input(key="find run").set_value("no such run").run()
     assert not at.exception and "No run matches" in words(at)
 

@@ -7,7 +7,9 @@ from typing import Any
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from obd.config import DEFAULT_DATASET
 from obd.runs.store import Run
+from obd.ui import state
 from tests.pages.conftest import Open
 from tests.pages.test_pages import wait_until, words
 
@@ -33,6 +35,9 @@ def test_the_showcase_is_there_at_once_in_both_views(open_page: Open) -> None:
     tiled = played(at)
     assert tiled is not None and "/media/" in tiled["url"]
     assert tiled["members"][0]["label"] == "Random selection"
+    assert (
+        state.tasks().get(("ready", DEFAULT_DATASET)) is None
+    )  # the data are not here: nobody has asked to build them
     assert "drawn by MuJoCo" in words(at)  # these frames were, whatever this machine can do
     at.button_group(key="film").set_value("race").run()
     race = played(at)
@@ -51,6 +56,7 @@ def test_a_finished_group_is_filmed_in_the_background(group: list[Run], open_pag
     assert [chart["title"] for chart in data["charts"]] == ["Reward", "Q value", "Action"]
     assert "drawn by the environment itself" in words(at)
     assert len(at.get("download_button")) == 3
+    assert state.tasks().get(("ready", group[0].config.dataset)) is not None  # for the next one
 
 
 def test_a_running_group_shows_its_newest_snapshots_and_offers_newer_ones(group: list[Run], open_page: Open) -> None:

@@ -110,7 +110,7 @@ def test_keeps_pictures_of_other_environments():
 
 
 def test_the_opening_is_where_every_episode_begins(linear_policy):
-    start = opening("Hopper-v5", 5, 3)
+    start = opening("Hopper-v5", 5)
     episode = record("Hopper-v5", linear_policy(11, 3), 5, max_steps=3)
     np.testing.assert_array_equal(start.qpos[0], episode.qpos[0])
     assert len(start) == 0 and start.actions.shape == (0, 3)

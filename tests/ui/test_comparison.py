@@ -79,6 +79,8 @@ def test_sentences_are_computed() -> None:
     assert "best set here is PBC at 20.0 (the mean action of its students gains 1.0)" in comparison.bars_sentence(
         apart, comparison.bar_rows(apart)
     )
+    assert "within chance" not in comparison.bars_sentence(apart, comparison.bar_rows(apart))
+    assert ", DBC within chance of it" in comparison.bars_sentence(found, comparison.bar_rows(found))
     nothing = compared(made())
     assert "No loss" in comparison.loss_sentence(nothing) and "No students" in comparison.return_sentence(nothing)
 
@@ -152,6 +154,15 @@ def test_the_report_is_one_file_without_requests(x: str) -> None:
     assert not re.search(r"https?://(?!evil)", text)
     for words in ("35.9", "Av-PBC", "Inner steps", "outer steps" if x == "steps" else "seconds"):
         assert words in text
+
+
+def test_the_words_under_a_clip_know_its_view(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(report, "showcase_dir", lambda: tmp_path)
+    for name, words in (("rollouts.mp4", "side by side"), ("race.mp4", "race on one track")):
+        (tmp_path / name).write_bytes(b"film")
+        found = report.film(compared(*showcase_runs()))
+        assert found is not None and words in found.alt
+        (tmp_path / name).unlink()
 
 
 def test_a_report_of_runs_without_anything() -> None:

@@ -47,6 +47,9 @@ def test_the_sentence_says_when_av_pbc_is_not_the_best(lines: Path) -> None:
     assert rows[1]["mean"] == 41.0 and rows[1]["seeds"] == 2
     text = nine.sentence(rows, 180.0)
     assert "on **0 of 1** datasets" in text and "**50 %**" in text
+    assert "ahead of it" not in text  # there are no baselines here
+    rows.append({**rows[1], "method": "whole_bc", "mean": 45.0})
+    assert nine.sentence(rows, 180.0).endswith(" Whole-data BC is ahead of it on 1 of 1.")
     assert rows[1]["paper"] == 32.5 and rows[1]["paper_ensemble"] == 27.6
 
 
@@ -55,4 +58,5 @@ def test_dots_stay_in_the_band_of_their_dataset() -> None:
     chart = table_dots(table, {"B": 40.0, "unknown": 3.0})
     dots = {s["name"]: s["data"] for s in chart["series"] if s["type"] == "scatter"}
     assert [round(y) for _, y in dots["PBC"]] == [0, 1] and dots["Av-PBC in the paper"] == [[40.0, 1]]
+    assert chart["legend"]["itemWidth"] == chart["legend"]["itemHeight"]  # symbols keep their shape
     assert len({y for name in ("DBC", "PBC") for _, y in dots[name][:1]}) == 2

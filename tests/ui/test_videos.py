@@ -85,6 +85,15 @@ def test_a_video_with_the_clone_of_the_whole_dataset_says_how_long_it_was_traine
     assert videos.existing(wanted.path) == video
 
 
+def test_the_first_picture_needs_neither_data_nor_students_nor_the_crew(crew: Crew) -> None:
+    with crew._lock:  # as while it draws somebody else's video
+        task = quiet_task()
+        videos.announce(task, request(), "HalfCheetah-v5", crew)
+        assert task.preview[:3] == b"\xff\xd8\xff"
+    crew.warm_up()
+    assert crew.warm
+
+
 def test_what_does_not_travel_cannot_race(crew: Crew) -> None:
     with pytest.raises(ObdError, match="side by side"):
         make(request("race"), crew)

@@ -1,0 +1,25 @@
+from __future__ import annotations
+
+from obd.config import DistillConfig
+from obd.runs.store import create_run
+from obd.ui import live
+from obd.ui.charts import Estimate
+from obd.ui.monitor import RunReader, RunView
+
+
+def view(objective: str, losses: list[float]) -> RunView:
+    made = RunReader(create_run(DistillConfig(objective=objective)).path).read()
+    made.steps, made.losses = list(range(1, len(losses) + 1)), losses
+    return made
+
+
+def test_the_captions_say_what_the_curves_show() -> None:
+    views = [view("dbc", [2.0] + 200 * [1.0]), view("pbc", [0.5] + 200 * [0.6]), view("av_pbc", [])]
+    said = live.losses_caption(views, 200)
+    assert "DBC −50 %, PBC +20 % " in said and "Av-PBC" not in said
+    assert "%" not in live.losses_caption(views[2:], 200)
+
+    points = {"dbc": [Estimate(9.0, 8.0, 10.0, 0), Estimate(2.2, 2.1, 2.3, 5)], "pbc": [Estimate(40, 38, 42, 5)]}
+    assert "return DBC 2.2, PBC 40.0 (0 is random, 100 expert" in live.returns_caption(points)
+    assert "raw" in live.returns_caption(points, normalised=False)
+    assert "appear" in live.returns_caption({"dbc": []})
