@@ -8,7 +8,6 @@ first ended.  Random selection, whole-data BC and the teacher come from ``python
 
 from __future__ import annotations
 
-import json
 import tempfile
 import time
 from collections.abc import Callable, Sequence
@@ -26,7 +25,8 @@ from obd.evaluation import rollout_returns
 from obd.events import ShouldStop
 from obd.policy import EnsemblePolicy, Policy
 from obd.runs.execute import EVALUATION_SEED, open_teacher
-from obd.runs.paper_table import METHODS, Line, Method, key, read, rows, table_path
+from obd.runs.lines import Line, append_line, lines_path, read_lines
+from obd.runs.paper_table import FIELDS, METHODS, NAME, Method, key, rows
 from obd.students import selection, train_students
 
 SECONDS, SEEDS, STUDENTS, EPISODES = 180.0, 3, 10, 5
@@ -50,9 +50,8 @@ def run(
         steps: outer steps of the default settings in ``seconds``, instead of measuring; the paper's settings get
             their share by the ratio of a trial of both.
     """
-    path = Path(tempfile.mkdtemp()) / "quick.jsonl" if quick else table_path()
-    path.parent.mkdir(exist_ok=True)
-    lines = read(path)
+    path = Path(tempfile.mkdtemp()) / "quick.jsonl" if quick else lines_path(NAME)
+    lines = read_lines(path, FIELDS)
     budget = 2.0 if quick else seconds
     counts = step_counts(lines, budget, steps, methods or tuple(METHODS))
     say(f"outer steps in {budget:g} s: {counts}")
@@ -69,8 +68,7 @@ def run(
                     break
                 line |= {"method": method, "budget_seconds": budget}
                 lines.append(line)
-                with open(path, "a", encoding="utf-8") as stream:
-                    stream.write(json.dumps(line) + "\n")
+                append_line(path, line)
                 say(f"{dataset_id} {method} seed {seed}: {np.mean(line['students']):.1f} in {line['seconds']:.0f} s")
     table = [row for dataset_id in wanted for row in rows(dataset_id, lines, budget)]
     for text in printed(table):

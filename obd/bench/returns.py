@@ -21,10 +21,12 @@ from obd.bench.showcase import budget_steps, publish, race
 from obd.config import DEFAULT_DATASET, MAIN_OBJECTIVES
 from obd.data.catalog import load_dataset
 from obd.events import ShouldStop
-from obd.paths import assets_dir
+from obd.runs.lines import append_line, lines_path, read_lines
 from obd.runs.showcase import showcase_dir
 from obd.runs.store import Run
 
+NAME = "returns"
+FIELDS = ("dataset_hash", "objective", "seed", "outer_steps", "students", "ensemble")
 SEEDS = 3
 BUDGET = 180.0  # seconds of the whole machine per run
 
@@ -32,10 +34,8 @@ BUDGET = 180.0  # seconds of the whole machine per run
 def run(*, quick: bool, say: Callable[[str], None], should_stop: ShouldStop) -> dict[str, Any]:
     """Distil and measure what is missing, then summarise all lines."""
     dataset = load_dataset(DEFAULT_DATASET)
-    path = Path(tempfile.mkdtemp()) / "quick.jsonl" if quick else assets_dir() / "benchmarks" / "returns.jsonl"
-    path.parent.mkdir(exist_ok=True)
-    lines = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
-    lines = [line for line in lines if line["dataset_hash"] == dataset.content_hash]
+    path = Path(tempfile.mkdtemp()) / "quick.jsonl" if quick else lines_path(NAME)
+    lines = [line for line in read_lines(path, FIELDS) if line["dataset_hash"] == dataset.content_hash]
     known = {line["seed"] for line in lines}
     steps = int(lines[0]["outer_steps"]) if lines else budget_steps(3.0 if quick else BUDGET)
     say(f"{steps} outer steps each")
@@ -50,9 +50,8 @@ def run(*, quick: bool, say: Callable[[str], None], should_stop: ShouldStop) -> 
             if seed == 0 and not quick:
                 publish(runs, showcase_dir())
         lines += added
-        with open(path, "a", encoding="utf-8") as stream:
-            stream.writelines(json.dumps(line) + "\n" for line in added)
         for line in added:
+            append_line(path, line)
             say(json.dumps(line))
     return {
         objective: summary([line for line in lines if line["objective"] == objective]) for objective in MAIN_OBJECTIVES

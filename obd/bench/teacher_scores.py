@@ -24,11 +24,12 @@ from obd.data.catalog import load_dataset
 from obd.data.dataset import OfflineDataset
 from obd.evaluation import evaluate, summarize
 from obd.events import ShouldStop
-from obd.paths import assets_dir
 from obd.runs.execute import EVALUATION_SEED
-from obd.runs.store import write_atomic
+from obd.runs.lines import append_line, lines_path, read_lines
 from obd.teachers import ALGORITHMS, algorithm, teacher_config, train
 
+NAME = "teachers"
+FIELDS = ("dataset_hash", "algorithm", "seed", "config", "updates", "score")
 EPISODES = 10
 UPDATES = {
     "td3_bc": 30_000,
@@ -55,9 +56,8 @@ def run(
     ``quick`` takes a few updates of tiny networks and writes to a temporary file.
     """
     data = load_dataset(dataset, should_stop=should_stop)
-    path = Path(tempfile.mkdtemp()) / "quick.jsonl" if quick else assets_dir() / "benchmarks" / "teachers.jsonl"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    lines = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+    path = Path(tempfile.mkdtemp()) / "quick.jsonl" if quick else lines_path(NAME)
+    lines = read_lines(path, FIELDS)
 
     def wanted(name: str, seed: int) -> dict[str, Any]:
         changes = {"hidden_width": 8, "batch_size": 16} if quick else {}
@@ -72,7 +72,7 @@ def run(
         if known(key):
             continue
         lines.append(key | measured(key, data, 1 if quick else EPISODES, should_stop))
-        write_atomic(path, "".join(json.dumps(line) + "\n" for line in lines))
+        append_line(path, lines[-1])
         say(json.dumps(lines[-1]))
     return table(data, [line for line in lines if wanted(line["algorithm"], line["seed"]).items() <= line.items()], say)
 

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from obd.config import DistillConfig, preset
 from obd.data.catalog import BUILTIN
-from obd.paths import assets_dir
 from obd.runs.baselines import dataset_baselines
+from obd.runs.lines import Line
 from obd.runs.published import published_returns
 from obd.runs.statistics import bootstrap_interval, interquartile_mean
 
-Line = dict[str, Any]
+NAME = "paper_table"
+FIELDS = ("dataset", "dataset_hash", "method", "seed", "budget_seconds", "outer_steps", "students", "ensemble")
 
 
 @dataclass(frozen=True)
@@ -55,14 +53,6 @@ METHODS = {
     "kmeans": Method("k-means++ selection", selection="kmeans_teacher"),
     "top_q": Method("top-Q selection", selection="top_q"),
 }
-
-
-def table_path() -> Path:
-    return assets_dir() / "benchmarks" / "paper_table.jsonl"
-
-
-def read(path: Path) -> list[Line]:
-    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
 
 
 def key(line: Line) -> tuple[str, str, int, float]:

@@ -9,8 +9,8 @@ import numpy as np
 import streamlit as st
 
 from obd.data.catalog import BUILTIN
-from obd.errors import ObdError
-from obd.runs.paper_table import METHODS, read, rows, table_path
+from obd.runs.lines import lines_path, read_lines
+from obd.runs.paper_table import FIELDS, METHODS, NAME, rows
 from obd.ui import overlays, takeaway
 from obd.ui.charts import Estimate
 from obd.ui.sentences import duration
@@ -23,10 +23,7 @@ EMPTY = "Not measured yet. `python -m obd bench paper-table` writes the lines, a
 def table() -> None:
     """The picture of one budget, its sentence and its numbers."""
     st.subheader("All built-in datasets", anchor=False)
-    try:
-        lines = read(table_path())
-    except (OSError, ValueError) as error:
-        raise ObdError(f"{table_path().name} cannot be read; measure it again.") from error
+    lines = read_lines(lines_path(NAME), FIELDS)
     if not lines:
         st.info(EMPTY, icon=":material/table_chart:")
         return

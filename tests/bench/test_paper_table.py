@@ -23,7 +23,7 @@ def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
     monkeypatch.setattr(Method, "config", config)
     monkeypatch.setattr(paper_table, "budget_steps", lambda seconds, config: 4 if config.preset == "default" else 2)
-    monkeypatch.setattr(paper_table, "table_path", lambda: tmp_path / "benchmarks" / "paper_table.jsonl")
+    monkeypatch.setattr(paper_table, "lines_path", lambda name: tmp_path / "benchmarks" / f"{name}.jsonl")
     monkeypatch.setattr(paper_table, "STUDENTS", 3)
     monkeypatch.setattr(paper_table, "EPISODES", 2)
     return tmp_path / "benchmarks" / "paper_table.jsonl"

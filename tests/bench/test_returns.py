@@ -28,7 +28,7 @@ def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(returns, "DEFAULT_DATASET", DATASET)
     monkeypatch.setattr(returns, "budget_steps", lambda seconds: 3)
     monkeypatch.setattr(returns, "publish", lambda runs, target: None)
-    monkeypatch.setattr(returns, "assets_dir", lambda: tmp_path)
+    monkeypatch.setattr(returns, "lines_path", lambda name: tmp_path / "benchmarks" / f"{name}.jsonl")
     monkeypatch.setattr(returns, "SEEDS", 2)
     return tmp_path
 

@@ -26,7 +26,7 @@ def test_speed_of_every_algorithm(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_scores_resume(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(teacher_scores, "load_dataset", lambda *_, **__: pendulum_dataset())
-    monkeypatch.setattr(teacher_scores, "assets_dir", lambda: tmp_path)
+    monkeypatch.setattr(teacher_scores, "lines_path", lambda name: tmp_path / "benchmarks" / f"{name}.jsonl")
     trained: list[tuple[str, int]] = []
     stopped: list[bool] = []
 

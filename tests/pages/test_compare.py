@@ -158,7 +158,7 @@ def test_keys_of_shipped_and_own_runs_cannot_collide(group: list[Run], storage: 
 
 def test_all_datasets_in_one_picture(open_page: Open, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "paper_table.jsonl"
-    monkeypatch.setattr(nine, "table_path", lambda: path)
+    monkeypatch.setattr(nine, "lines_path", lambda _name: path)
     at = open_page("compare", part="table")
     assert any("bench paper-table" in info.value for info in at.info)
     line = {

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from obd.runs import paper_table
+from obd.runs.lines import read_lines
 from obd.ui import nine
 from obd.ui.charts import Estimate
 from obd.ui.overlays import table_dots
@@ -32,7 +33,7 @@ def lines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     path = tmp_path / "paper_table.jsonl"
     written = [line("av_pbc", 40.0), line("av_pbc", 42.0, 1), line("pbc", 60.0), line("dbc", 5.0, budget=60.0)]
     path.write_text("".join(json.dumps(one) + "\n" for one in written))
-    monkeypatch.setattr(nine, "table_path", lambda: path)
+    monkeypatch.setattr(nine, "lines_path", lambda _name: path)
     monkeypatch.setattr(
         paper_table, "dataset_baselines",
         lambda *_: {"teacher": {"normalized_return_mean": 82.0, "normalized_return_ci95": [80.0, 84.0],
@@ -42,7 +43,7 @@ def lines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_the_sentence_says_when_av_pbc_is_not_the_best(lines: Path) -> None:
-    rows = paper_table.rows(DATASET, paper_table.read(lines), 180.0)
+    rows = paper_table.rows(DATASET, read_lines(lines, paper_table.FIELDS), 180.0)
     assert [row["method"] for row in rows] == ["teacher", "av_pbc", "pbc"]
     assert rows[1]["mean"] == 41.0 and rows[1]["seeds"] == 2
     text = nine.sentence(rows, 180.0)
