@@ -26,7 +26,7 @@ from obd.events import ShouldStop
 from obd.policy import EnsemblePolicy, Policy
 from obd.runs.execute import EVALUATION_SEED, open_teacher
 from obd.runs.lines import Line, append_line, lines_path, read_lines
-from obd.runs.paper_table import FIELDS, METHODS, NAME, Method, key, rows
+from obd.runs.paper_table import FIELDS, METHODS, NAME, Method, key, overall, rows
 from obd.students import selection, train_students
 
 SECONDS, SEEDS, STUDENTS, EPISODES = 180.0, 3, 10, 5
@@ -134,15 +134,13 @@ def printed(table: list[Line]) -> list[str]:
         for cells in (list(zip(line, widths, strict=True)) for line in lines)
     ]
     for method in METHODS:
-        of_method = [row for row in table if row["method"] == method and row.get("share_of_teacher")]
-        if of_method:
-            names = ("mean", "ensemble", "share_of_teacher", "ensemble_share_of_teacher")
-            one, together, share, shared = (float(np.mean([row[name] for row in of_method])) for name in names)
-            text = (
-                f"{one:.1f} [ensemble {together:.1f}], {100 * share:.0f} % of the teacher [{100 * shared:.0f} %], "
-                f"means over {len(of_method)} datasets"
+        if found := overall(table, method):
+            texts.append(
+                f"{METHODS[method].label}: {found.mean[0]:.1f} [ensemble {found.mean[1]:.1f}], "
+                f"{found.share[0]:.0%} of the teacher [{found.share[1]:.0%}], "
+                f"{found.capped[0]:.0%} [{found.capped[1]:.0%}] with each dataset counted at most fully, "
+                f"spread over students {found.spread:.0%} of their mean; means over {found.datasets} datasets"
             )
-            texts.append(f"{METHODS[method].label}: {text}")
     return texts
 
 

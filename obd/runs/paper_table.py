@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -57,6 +58,44 @@ METHODS = {
 
 def key(line: Line) -> tuple[str, str, int, float]:
     return line["dataset_hash"], line["method"], line["seed"], line["budget_seconds"]
+
+
+@dataclass(frozen=True)
+class Overall:
+    """One method over the datasets whose teachers were measured; students and, in each second value, ensembles of ten.
+
+    Attributes:
+        mean: normalised return.
+        share: of the teacher's return.
+        capped: the same, no dataset counted as more than 1: students may outdo their teacher.
+        spread: standard deviation over the students of one set, as a share of their mean.
+    """
+
+    datasets: int
+    mean: tuple[float, float]
+    share: tuple[float, float]
+    capped: tuple[float, float]
+    spread: float
+
+
+def overall(found: Sequence[Line], method: str) -> Overall | None:
+    """Means over the datasets of the rows of ``method``; None when there are none with a teacher."""
+    mine = [row for row in found if row["method"] == method and row.get("share_of_teacher") is not None]
+    if not mine:
+        return None
+    returns = np.array([(row["mean"], row["ensemble"]) for row in mine])
+    shares = np.array([(row["share_of_teacher"], row["ensemble_share_of_teacher"]) for row in mine])
+    one, together = returns.mean(0)
+    share, shared = shares.mean(0)
+    capped, capped_together = np.minimum(shares, 1.0).mean(0)
+    spread = np.mean([row["std_over_students"] / abs(row["mean"]) for row in mine])
+    return Overall(
+        len(mine),
+        (float(one), float(together)),
+        (float(share), float(shared)),
+        (float(capped), float(capped_together)),
+        float(spread),
+    )
 
 
 def rows(dataset_id: str, lines: list[Line], budget: float) -> list[Line]:

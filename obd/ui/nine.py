@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 import streamlit as st
 
 from obd.data.catalog import BUILTIN
 from obd.runs.lines import lines_path, read_lines
-from obd.runs.paper_table import FIELDS, METHODS, NAME, rows
+from obd.runs.paper_table import FIELDS, METHODS, NAME, overall, rows
 from obd.ui import overlays, takeaway
 from obd.ui.charts import Estimate
 from obd.ui.sentences import duration
@@ -54,7 +53,7 @@ def table() -> None:
     st.caption(
         f"{'One distillation seed' if seeds == 1 else f'{seeds} distillation seeds'} and ten students each. Dots are "
         "means, whiskers 95 % (students and seeds drawn anew). The paper's figures are for D4RL's sets of the "
-        "same names, with other teachers, after 25 GPU-hours."
+        "same names, with other teachers, after 25 GPU-hours." + _capped(found)
     )
     header = ("dataset", "method", "mean", "low", "high", "iqm", "spread", "ensemble", "paper", "seeds", "outer steps")
     takeaway.save("table", header, [_flat(row) for row in found], "")
@@ -73,13 +72,11 @@ def sentence(found: Sequence[Row], budget: float) -> str:
             " is the best distillation method, or within the best one's interval, on "
             f"**{best} of {len(compared)}** datasets where others were measured"
         )
-    shares = [row["share_of_teacher"] for row in ours if row["share_of_teacher"] is not None]
-    if shares:
-        together = [row["ensemble_share_of_teacher"] for row in ours if row["share_of_teacher"] is not None]
+    if reached := overall(found, "av_pbc"):
         text += "; its students reach " if compared else " gives students that reach "
         text += (
-            f"**{100 * np.mean(shares):.0f} %** of their teachers' returns on average, ensembles of ten "
-            f"**{100 * np.mean(together):.0f} %**"
+            f"**{100 * reached.share[0]:.0f} %** of their teachers' returns on average, ensembles of ten "
+            f"**{100 * reached.share[1]:.0f} %**"
         )
     return text + "." + _beaten(ours, found)
 
@@ -94,6 +91,15 @@ def _beaten(ours: Sequence[Row], found: Sequence[Row]) -> str:
             times = sum(means[row["dataset"]] > row["mean"] for row in both)
             ahead.append(f"{style(method).label} is ahead of it on {times} of {len(both)}")
     return f" {', '.join(ahead)}." if ahead else ""
+
+
+def _capped(found: Sequence[Row]) -> str:
+    """What is left of the shares when no set may make up for another one."""
+    reached = overall(found, "av_pbc")
+    if reached is None or reached.share == reached.capped:
+        return ""
+    one, together = (f"{100 * share:.0f} %" for share in reached.capped)
+    return f" Where students outdo their teacher: counted as 100 %, the means are {one} and {together}."
 
 
 def _methods(row: Row, found: Sequence[Row]) -> list[Row]:

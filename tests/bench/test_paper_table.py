@@ -72,6 +72,18 @@ def test_a_stopped_run_leaves_no_line(small: Path) -> None:
     assert not small.exists()
 
 
+def test_the_last_lines_say_what_holds_over_all_datasets() -> None:
+    shared = {"method": "pbc", "ci95": [1.0, 2.0], "std_over_students": 10.0}
+    table = [
+        {"dataset": "a", "mean": 60.0, "ensemble": 50.0, "share_of_teacher": 1.5, "ensemble_share_of_teacher": 1.25},
+        {"dataset": "b", "mean": 20.0, "ensemble": 30.0, "share_of_teacher": 0.5, "ensemble_share_of_teacher": 0.75},
+        {"dataset": "c", "mean": 9.0, "ensemble": 9.0, "share_of_teacher": None, "ensemble_share_of_teacher": None},
+    ]
+    last = paper_table.printed([shared | row for row in table])[-1]
+    assert last.startswith("PBC: 40.0 [ensemble 40.0], 100% of the teacher [100%], 75% [88%] with each")
+    assert "spread over students 33% of their mean; means over 2 datasets" in last
+
+
 def test_interval_and_interquartile_mean() -> None:
     assert interquartile_mean(np.array([0.0, 10.0, 12.0, 1000.0])) == 11.0
     alike = [np.full((5, 2), 3.0)] * 2

@@ -51,6 +51,10 @@ def test_the_sentence_says_when_av_pbc_is_not_the_best(lines: Path) -> None:
     assert "ahead of it" not in text  # there are no baselines here
     rows.append({**rows[1], "method": "whole_bc", "mean": 45.0})
     assert nine.sentence(rows, 180.0).endswith(" Whole-data BC is ahead of it on 1 of 1.")
+    assert nine._capped(rows) == ""
+    rows.append({**rows[1], "share_of_teacher": 1.5, "ensemble_share_of_teacher": 1.0})
+    assert "**100 %** of" in nine.sentence(rows, 180.0)
+    assert nine._capped(rows).endswith("are 75 % and 75 %.")
     assert rows[1]["paper"] == 32.5 and rows[1]["paper_ensemble"] == 27.6
 
 
