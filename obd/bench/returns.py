@@ -31,13 +31,21 @@ SEEDS = 3
 BUDGET = 180.0  # seconds of the whole machine per run
 
 
-def run(*, quick: bool, say: Callable[[str], None], should_stop: ShouldStop) -> dict[str, Any]:
-    """Distil and measure what is missing, then summarise all lines."""
+def run(
+    *, quick: bool, say: Callable[[str], None], should_stop: ShouldStop, steps: int | None = None
+) -> dict[str, Any]:
+    """Distil and measure what is missing, then summarise all lines with that number of outer steps.
+
+    Args:
+        steps: outer steps of each run; those of the earlier lines, or of the budget, when None.
+    """
     dataset = load_dataset(DEFAULT_DATASET)
     path = Path(tempfile.mkdtemp()) / "quick.jsonl" if quick else lines_path(NAME)
     lines = [line for line in read_lines(path, FIELDS) if line["dataset_hash"] == dataset.content_hash]
+    if steps is None:
+        steps = int(lines[0]["outer_steps"]) if lines else budget_steps(3.0 if quick else BUDGET)
+    lines = [line for line in lines if line["outer_steps"] == steps]
     known = {line["seed"] for line in lines}
-    steps = int(lines[0]["outer_steps"]) if lines else budget_steps(3.0 if quick else BUDGET)
     say(f"{steps} outer steps each")
     for seed in reversed(range(1 if quick else SEEDS)):
         if seed in known or should_stop():

@@ -45,6 +45,8 @@ def test_returns_continue_where_they_ended(small: Path) -> None:
     assert first["pbc"]["seeds"] == 2 and first["pbc"]["std_over_seeds"] is not None
     again = returns.run(quick=False, say=said.append, should_stop=lambda: False)
     assert again == first and said[7:] == ["3 outer steps each"]
+    other = returns.run(quick=False, say=said.append, should_stop=lambda: False, steps=2)  # counts are not mixed
+    assert other["pbc"]["outer_steps"] == [2, 2] and first["pbc"]["outer_steps"] == [3, 3]
 
 
 def test_an_interrupted_benchmark_writes_nothing(small: Path) -> None:
