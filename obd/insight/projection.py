@@ -1,8 +1,8 @@
 """Maps of the state space in two or three dimensions: PCA and t-SNE.
 
 PCA is linear, so any later point can be placed in it.  t-SNE (van der Maaten and Hinton, JMLR 2008) has no such map:
-:func:`compute_tsne` embeds the states of the dataset once and then places further points, the snapshots of a
-distillation, into that *fixed* picture, each where its nearest neighbours lie (see :meth:`TsneMap.transform`).
+:func:`fit_tsne` embeds the states of the dataset once, and :meth:`TsneMap.transform` then places further points, the
+snapshots of a distillation, into that *fixed* picture, each where its nearest neighbours lie.
 """
 
 from __future__ import annotations
@@ -24,7 +24,6 @@ MAX_REFERENCE = 3000  # points of a t-SNE map: the time grows faster than their 
 EXAGGERATION_STEPS = 250
 STEPS = 500
 STEPS_BETWEEN_REPORTS = 10
-NEIGHBOURS_FRACTION = 0.9  # of the progress that is the embedding; the rest is the placing
 
 
 @dataclass(frozen=True)
@@ -202,37 +201,6 @@ def fit_tsne(
             steps, done = steps - piece, done + piece
             report(done)
     return TsneMap(points, np.asarray(embedding, dtype=np.float32), perplexity)
-
-
-def compute_tsne(
-    reference: Points,
-    moving: Points,
-    perplexity: float = 30.0,
-    seed: int = 0,
-    *,
-    jobs: int = 1,
-    on_progress: Callable[[float], None] | None = None,
-    should_stop: Callable[[], bool] | None = None,
-) -> tuple[Float, Float]:
-    """Embed ``reference [S, d]`` and place ``moving [K, d]`` in the same map.
-
-    Returns ``(reference_xy [S, 2], moving_xy [K, 2])``.  See :func:`fit_tsne` and :meth:`TsneMap.transform`.
-    """
-
-    def embedding_progress(fraction: float) -> None:
-        if on_progress is not None:
-            on_progress(NEIGHBOURS_FRACTION * fraction)
-
-    def placing_progress(fraction: float) -> None:
-        if on_progress is not None:
-            on_progress(NEIGHBOURS_FRACTION + (1 - NEIGHBOURS_FRACTION) * fraction)
-
-    _checked(moving, "moving")
-    fitted = fit_tsne(reference, perplexity, seed, jobs=jobs, on_progress=embedding_progress, should_stop=should_stop)
-    moving_xy = fitted.transform(moving, on_progress=placing_progress, should_stop=should_stop)
-    if on_progress is not None:
-        on_progress(1.0)
-    return fitted.reference_xy, moving_xy
 
 
 def _checked(points: Points, name: str) -> Float:

@@ -213,21 +213,6 @@ def pose_images(
     return pictures
 
 
-def pose_image(
-    env_id: str,
-    observation: Observations,
-    width: int = 320,
-    height: int = 240,
-    *,
-    accent: str = ACCENT,
-    schematic: bool = False,
-) -> Image:
-    """One observation ``[obs_dim]`` as a ``[height, width, 3]`` picture.  See :func:`pose_images`."""
-    batch = np.asarray(observation)[None]
-    pictures: Image = pose_images(env_id, batch, width, height, accents=accent, schematic=schematic)[0]
-    return pictures
-
-
 def poses_strip(
     env_id: str,
     observations: Observations,

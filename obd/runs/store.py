@@ -37,7 +37,6 @@ from obd.events import Checkpoint, Progress, Snapshot
 from obd.paths import runs_dir
 
 ACTIVE_STATES = ("queued", "calibrating", "running", "evaluating")
-FINAL_STATES = ("finished", "paused", "stopped", "failed", "interrupted")
 RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,80}")
 
 

@@ -5,7 +5,7 @@ import pytest
 
 from obd.data.dataset import OfflineDataset
 from obd.errors import Cancelled, ObdError
-from obd.insight.projection import TsneMap, compute_tsne, fit_pca, fit_tsne, sample_states
+from obd.insight.projection import TsneMap, fit_pca, fit_tsne, sample_states
 
 
 def clusters(count: int = 120, seed: int = 0) -> np.ndarray:
@@ -57,7 +57,8 @@ def test_pca_refuses():
 def test_tsne_keeps_groups_and_is_the_same_for_a_seed():
     reference, moving = clusters(), clusters(30, seed=1)
     fractions: list[float] = []
-    fixed, placed = compute_tsne(reference, moving, perplexity=8, seed=3, on_progress=fractions.append)
+    fitted = fit_tsne(reference, perplexity=8, seed=3, on_progress=fractions.append)
+    fixed, placed = fitted.reference_xy, fitted.transform(moving)
     assert fixed.shape == (120, 2) and placed.shape == (30, 2)
     assert np.isfinite(fixed).all() and np.isfinite(placed).all()
     means = np.stack([fixed[group::3].mean(axis=0) for group in range(3)])
@@ -65,9 +66,9 @@ def test_tsne_keeps_groups_and_is_the_same_for_a_seed():
     np.testing.assert_array_equal(nearest, np.arange(30) % 3)
     assert fractions == sorted(fractions) and fractions[-1] == 1.0 and len(fractions) > 20
 
-    again = compute_tsne(reference, moving, perplexity=8, seed=3)
-    np.testing.assert_array_equal(again[0], fixed)
-    np.testing.assert_array_equal(again[1], placed)
+    again = fit_tsne(reference, perplexity=8, seed=3)
+    np.testing.assert_array_equal(again.reference_xy, fixed)
+    np.testing.assert_array_equal(again.transform(moving), placed)
 
 
 def tsne_map() -> TsneMap:
@@ -98,7 +99,7 @@ def test_tsne_refuses():
     with pytest.raises(ObdError, match="6 numbers"):
         tsne_map().transform(np.zeros((2, 5)))
     with pytest.raises(ObdError, match="moving"):
-        compute_tsne(clusters(), np.full((1, 6), np.inf), perplexity=8)
+        tsne_map().transform(np.full((1, 6), np.inf))
 
 
 def test_tsne_stops_when_asked():

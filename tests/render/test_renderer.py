@@ -10,7 +10,7 @@ from obd.errors import ObdError
 from obd.render import renderer as renderer_module
 from obd.render.backend import gl_backend
 from obd.render.mujoco_frames import BlackFrameError, MujocoRenderer
-from obd.render.poses import pose_image, pose_images, poses_strip
+from obd.render.poses import pose_images, poses_strip
 from obd.render.renderer import make_renderer
 from obd.render.scene import load_scene, parse_colour
 from obd.render.schematic import SchematicRenderer, _hull, limbs
@@ -193,7 +193,7 @@ def test_pose_pictures(kind):
     pictures = pose_images("Hopper-v5", observations, 64, 48, accents=["#ff0000", "#00ff00", "#0000ff"])
     assert pictures.shape == (3, 48, 64, 3)
     assert all(picture.std() > 5 for picture in pictures)
-    np.testing.assert_array_equal(pose_image("Hopper-v5", observations[1], 64, 48, accent="#00ff00"), pictures[1])
+    np.testing.assert_array_equal(pose_images("Hopper-v5", observations[1:2], 64, 48, accents="#00ff00"), pictures[1:2])
     strip = poses_strip("Hopper-v5", observations, 64, 48, titles=["a", "b", "c"], gap=4)
     assert strip.shape[1] == 3 * 64 + 2 * 4 and strip.shape[0] > 48
     assert poses_strip("Hopper-v5", observations, 64, 48).shape == (48, 200, 3)
@@ -201,7 +201,7 @@ def test_pose_pictures(kind):
 
 def test_poses_refuse_other_environments(no_gl):
     with pytest.raises(ObdError, match="Pendulum-v1"):
-        pose_image("Pendulum-v1", np.zeros(3))
+        pose_images("Pendulum-v1", np.zeros((1, 3)))
 
 
 @pytest.mark.parametrize("env_id", ENVIRONMENTS)
