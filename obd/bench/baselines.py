@@ -15,6 +15,7 @@ import numpy as np
 from obd.config import DEFAULT_DATASET, DistillConfig, dumps
 from obd.data.catalog import load_dataset
 from obd.data.dataset import OfflineDataset
+from obd.errors import ObdError
 from obd.evaluation import Returns, rollout_returns, summarize
 from obd.events import ShouldStop
 from obd.paths import assets_dir
@@ -26,6 +27,7 @@ from obd.teachers.behaviour_cloning import BCConfig, clone_behaviour
 from obd.teachers.files import shipped_teacher_path
 from obd.teachers.teacher import Teacher, load_teacher
 
+METHODS = ("teacher", "random_selection", "whole_bc")
 SIZES = (256,)
 SEEDS, STUDENTS, EPISODES = 3, 10, 3
 TEACHER_SEEDS = 3  # of the evaluation; the teacher is one file
@@ -40,13 +42,26 @@ def run(
     should_stop: ShouldStop,
     datasets: Sequence[str] = (DEFAULT_DATASET,),
     seeds: int = SEEDS,
+    methods: Sequence[str] = METHODS,
 ) -> dict[str, Any]:
-    """Measure the baselines of the datasets and store each when it is done; all results by dataset id."""
-    return {name: of_dataset(name, 1 if quick else seeds, quick, say, should_stop) for name in datasets}
+    """Measure ``methods`` on the datasets and store each dataset when it is done; all results by dataset id.
+
+    Raises:
+        ObdError: there is no such method.
+    """
+    for name in methods:
+        if name not in METHODS:
+            raise ObdError(f"Unknown baseline {name!r}; known are {', '.join(METHODS)}.")
+    return {name: of_dataset(name, 1 if quick else seeds, quick, say, should_stop, methods) for name in datasets}
 
 
 def of_dataset(
-    dataset_id: str, seeds: int, quick: bool, say: Callable[[str], None], should_stop: ShouldStop
+    dataset_id: str,
+    seeds: int,
+    quick: bool,
+    say: Callable[[str], None],
+    should_stop: ShouldStop,
+    methods: Sequence[str] = METHODS,
 ) -> dict[str, Any]:
     """The baselines of one dataset; stored unless ``quick``."""
     dataset = load_dataset(dataset_id)
@@ -57,19 +72,23 @@ def of_dataset(
         "dataset_normalized_return_mean": float(dataset.normalized(dataset.episode_returns).mean()),
         "dataset_normalized_return_max": float(dataset.normalized(dataset.episode_returns).max()),
     }
-    teacher = load_teacher(shipped_teacher_path(dataset.id))
-    result["teacher"] = teacher_score(teacher, dataset, 10, should_stop)
-    say(f"teacher: {result['teacher']}")
-    for size in SIZES:
-        result[f"random_selection_{size}"] = best_selection(dataset, size, seeds, say, should_stop)
-    cloned = []
-    for seed in range(seeds):
-        outcome = clone_behaviour(dataset, BCConfig(seed=seed, steps=2_000 if quick else 100_000), None, should_stop)
-        say(f"whole BC, seed {seed}: best step {outcome.best_step}, validation loss {outcome.best_loss:.4f}")
-        cloned.append(outcome.policy)
-    result["whole_bc"] = measured([cloned], dataset, 10, should_stop)
-    say(f"whole BC: {result['whole_bc']}")
-    if not quick:
+    if "teacher" in methods:
+        teacher = load_teacher(shipped_teacher_path(dataset.id))
+        result["teacher"] = teacher_score(teacher, dataset, 10, should_stop)
+        say(f"teacher: {result['teacher']}")
+    if "random_selection" in methods:
+        for size in SIZES:
+            result[f"random_selection_{size}"] = best_selection(dataset, size, seeds, say, should_stop)
+    if "whole_bc" in methods:
+        cloned = []
+        for seed in range(seeds):
+            steps = 2_000 if quick else 100_000
+            outcome = clone_behaviour(dataset, BCConfig(seed=seed, steps=steps), None, should_stop)
+            say(f"whole BC, seed {seed}: best step {outcome.best_step}, validation loss {outcome.best_loss:.4f}")
+            cloned.append(outcome.policy)
+        result["whole_bc"] = measured([cloned], dataset, 10, should_stop)
+        say(f"whole BC: {result['whole_bc']}")
+    if not quick and not should_stop():
         store(dataset.id, result)
     return result
 

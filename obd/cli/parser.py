@@ -134,15 +134,16 @@ def build_parser() -> argparse.ArgumentParser:
     sub.add_argument("name", choices=tuple(commands.BENCHMARKS))
     sub.add_argument("--quick", action="store_true", help="a short version for a first look")
     some = sub.add_argument_group("taken by some benchmarks")
-    some.add_argument("--dataset", help="teacher-scores: default the built-in one")
+    some.add_argument("--dataset", help=f"teacher-scores: default {DEFAULT_DATASET}")
     text = (
-        "generalisation, sizes: default the medium-replay sets; baselines, shipped-teachers, paper-table: all it knows"
+        "shipped-teachers, paper-table: default all built-in ones; generalisation, sizes: the medium-replay sets; "
+        f"baselines, time-to-return: {DEFAULT_DATASET}"
     )
     some.add_argument("--datasets", nargs="+", metavar="ID", help=text)
-    some.add_argument("--methods", nargs="+", metavar="NAME", help="paper-table: default all")
+    some.add_argument("--methods", nargs="+", metavar="NAME", help="paper-table, baselines: default all")
     text = "baselines, paper-table, teacher-scores: how many (default: 3); generalisation, sizes (default: 1)"
     some.add_argument("--seeds", type=positive, help=text)
-    text = "paper-table, generalisation, sizes: time budget of a run (default: 180)"
+    text = "paper-table, generalisation, sizes: a run's budget (default: 180); time-to-return: of the paper's settings"
     some.add_argument("--seconds", type=float, help=text)
     text = "teacher-scores: updates per training; the others: outer steps in the budget, instead of measuring them"
     some.add_argument("--steps", type=int, help=text)

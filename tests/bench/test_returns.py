@@ -11,6 +11,7 @@ from PIL import Image
 
 from obd.bench import baselines, returns, showcase
 from obd.config import DistillConfig
+from obd.errors import ObdError
 from tests.helpers import DATASET, pendulum_dataset, store_pendulum, tiny_config
 
 
@@ -84,3 +85,21 @@ def test_animated_picture(tmp_path: Path) -> None:
     showcase.animate(video, picture)
     with Image.open(picture) as image:
         assert image.n_frames == 10 and image.width == showcase.PICTURE_WIDTH
+
+
+def test_chosen_baselines_are_measured_and_the_others_stay(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store_pendulum(tmp_path)
+    monkeypatch.setattr(baselines, "assets_dir", lambda: tmp_path)
+    monkeypatch.setattr(baselines, "best_selection", lambda *_: {"normalized_return_mean": 3.0})
+    baselines.store(DATASET, {"whole_bc": {"normalized_return_mean": 1.0}})
+    keywords: dict[str, Any] = {"quick": False, "say": lambda _: None, "datasets": [DATASET]}
+    found = baselines.run(**keywords, should_stop=lambda: False, methods=["random_selection"])[DATASET]
+    assert "random_selection_256" in found and "teacher" not in found and "whole_bc" not in found
+    stored = json.loads((tmp_path / "benchmarks" / "baselines.json").read_text())[DATASET]
+    assert stored["whole_bc"] == {"normalized_return_mean": 1.0} and stored["random_selection_256"]
+    monkeypatch.setattr(baselines, "best_selection", lambda *_: {"normalized_return_mean": 4.0})
+    baselines.run(**keywords, should_stop=lambda: True, methods=["random_selection"])
+    kept = json.loads((tmp_path / "benchmarks" / "baselines.json").read_text())[DATASET]
+    assert kept == stored  # what was stopped is not stored
+    with pytest.raises(ObdError, match="known are teacher, random_selection, whole_bc"):
+        baselines.run(**keywords, should_stop=lambda: False, methods=["top"])
