@@ -61,7 +61,7 @@ class DistillConfig:
         128, "Pairs per inner step", "blocks of this size are taken in turn; 0 takes all pairs", low=0, high=4096
     )
     inner_momentum: float = option(0.9, "Inner momentum", "of the student's SGD", low=0.0, high=0.999)
-    inner_step_size: float = option(0.1, "Inner step size", "start value of the student's step size", low=1e-5, high=10)
+    inner_step_size: float = option(0.2, "Inner step size", "start value of the student's step size", low=1e-5, high=10)
     output_gain: float = option(
         0.1, "Output gain", "scale of the student's last layer at its start; the paper's is 1.414", low=0.0, high=10
     )
@@ -73,7 +73,7 @@ class DistillConfig:
     outer_step_size: float = option(0.05, "Outer step size", "of the synthetic pairs", low=1e-6, high=10)
     outer_momentum: float = option(0.9, "Outer momentum", "SGD's momentum or Adam's first decay", low=0.0, high=0.999)
     outer_schedule: str = option("cosine", "Outer schedule", "step size over the run", choices=("cosine", "constant"))
-    step_size_rate: float = option(0.02, "Rate of the step sizes", "outer step of their logarithms", low=0, high=1)
+    step_size_rate: float = option(0.05, "Rate of the step sizes", "outer step of their logarithms", low=0, high=1)
     batch_size: int = option(2048, "Real states per step", "drawn afresh at each outer step", low=1, high=65_536)
     early_share: float = option(
         0.5,
