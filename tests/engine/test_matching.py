@@ -100,7 +100,7 @@ def test_matching_lowers_the_mismatch_and_teaches_students() -> None:
         return sum(float(((student.act(DATA.observations) - target) ** 2).mean()) for student in students)
 
     assert error(result) < 0.5 * error(start)
-    assert result.recipe.step_sizes == pytest.approx((0.1,) * 3)  # matching does not see them
+    assert result.recipe.step_sizes == pytest.approx((config.inner_step_size,) * 3)  # matching does not see them
 
 
 @pytest.mark.parametrize("initialisations", [1, 3])
