@@ -50,6 +50,16 @@ def test_every_page_is_designed_for_no_runs_at_all(page: str, open_page: Open, m
     assert at.button
 
 
+def test_pages_are_compiled_without_a_syntax_tree(open_page: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Python 3.11 may fail to build one while another thread does (TorchScript reads its functions that way)."""
+
+    def never(*_: object) -> None:
+        raise SystemError("AST constructor recursion depth mismatch")
+
+    monkeypatch.setattr("streamlit.runtime.scriptrunner.magic.add_magic", never)
+    assert open_page("learn").segmented_control
+
+
 @pytest.mark.parametrize("page", PAGES)
 def test_bad_addresses_are_answered_with_a_sentence(page: str, group: list[Run], open_page: Open) -> None:
     at = open_page(page, group="../../etc/passwd", objective="bogus", view="4d")
