@@ -110,7 +110,7 @@ def return_chart(
         gaps = [value - other for name, other in references.items() if name != key]
         nearest = min(gaps, key=abs, default=high - low)
         side = "middle" if abs(nearest) > NEAR * (high - low) else "bottom" if nearest > 0 else "top"
-        series.append(reference_line(key, value, {"position": "end", "verticalAlign": side}))
+        series.append(reference_line(key, value, {"position": "end", "verticalAlign": side, "distance": 9}))
     return {
         "animation": False,
         "grid": {**GRID, "right": BESIDE} if references else GRID,
