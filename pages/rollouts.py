@@ -49,8 +49,8 @@ def choose(runs: list[Run], steps: dict[str, int | None]) -> videos.Request:
     return videos.Request(tuple(cast.select(members, ids, students)), str(view), int(seed), float(seconds))
 
 
-def ask(request: videos.Request) -> tuple[object, ...]:
-    """Start making the video, if that has not been asked for before; the task's key."""
+def ask(request: videos.Request) -> None:
+    """Start making the video, if that has not been asked for before."""
     path, config = request.path, request.members[0].run.config
     shelf, crew, kept = state.shelf(), videos.crew(), videos.kept()
     info = state.dataset_info(config.dataset)
@@ -64,20 +64,20 @@ def ask(request: videos.Request) -> tuple[object, ...]:
         dataset = shelf.get(config.dataset, task.part(0.0, 0.02), task.should_stop)
         return videos.make(task, request, path, dataset, teacher, crew, kept)
 
-    key = ("video", str(path))
-    task = state.tasks().get(key)
+    task = state.tasks().get(request.key)
     if task is not None and task.state == "done":  # but the file has been deleted since
-        state.tasks().forget(key)
-    state.tasks().start_once(key, work, "video")
-    return key
+        state.tasks().forget(request.key)
+    state.tasks().start_once(request.key, work, "video").seen(state.session())
 
 
-def waiting(key: tuple[object, ...], request: videos.Request) -> None:
+def waiting(request: videos.Request) -> None:
     """The fragment shown while a video is being made: its newest picture and how far it is."""
-    task = state.tasks().get(key)
+    task = state.tasks().get(request.key)
+    if task is not None:
+        task.seen(state.session())
     picture = videos.picture_address(task.preview if task else None)
-    player.show(player.waiting(str(key), picture, "The video while it is being drawn", request.size))
-    widgets.poll(key, "Training, playing the episodes and drawing them:")
+    player.show(player.waiting(str(request.key), picture, "The video while it is being drawn", request.size))
+    widgets.poll(request.key, "Training, playing the episodes and drawing them:")
 
 
 def show(video: videos.Video, request: videos.Request) -> None:
@@ -134,13 +134,15 @@ def page() -> None:
         request = choose(runs, shown)
         if active:
             st.fragment(newer, run_every=2.0)(group, runs, shown)
+    state.tasks().waits(state.session(), request.key)  # what was asked for before gives way
     video = videos.shipped(request) or videos.existing(request.path)
     st.markdown(sentences.rollouts_sentence(video.shots, request.view) if video else sentences.FILMING)
     if video is not None:
         show(video, request)
         videos.get_ready(request)
     else:
-        st.fragment(waiting, run_every=0.25)(ask(request), request)
+        ask(request)
+        st.fragment(waiting, run_every=0.25)(request)
 
 
 with widgets.page("rollouts"):

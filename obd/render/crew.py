@@ -33,6 +33,7 @@ from obd.render.video import Film, Panel, TiledFilm, shoot
 
 WORKERS = 2
 POLL_SECONDS = 0.05
+ENDING_SECONDS = 1.5  # for workers to end what was cancelled; those that do are kept
 PREVIEW_SECONDS = 0.15  # between two pictures shown while a film is being drawn
 
 News = Callable[[int, Any], None]
@@ -116,8 +117,18 @@ def _serve(connection: Connection, gl: str | None) -> None:
                 job = connection.recv()
             except (EOFError, OSError):
                 return
+            if job is None:  # it was to stop what it had just done
+                continue
+
+            def tell(news: Any) -> None:
+                if connection.poll():  # while there is a job, nothing comes but the wish to stop it
+                    raise Cancelled
+                connection.send(("news", news))
+
             try:
-                answer = ("done", job.function(*job.arguments, lambda news: connection.send(("news", news))))
+                answer = ("done", job.function(*job.arguments, tell))
+            except Cancelled:
+                answer = ("cancelled", None)
             except ObdError as error:
                 answer = ("sentence", str(error))
             except Exception as error:
@@ -208,6 +219,8 @@ class Crew:
             if not self._tried:
                 self._settle_backend(stop)
             yield
+        except Cancelled:
+            raise  # after _end
         except BaseException:
             self._abandon()  # workers in an unknown state are not worth keeping
             raise
@@ -233,10 +246,20 @@ class Crew:
         self._tried = True
 
     def _run(self, jobs: Sequence[Job], on_news: News | None, stop: Callable[[], bool]) -> list[Any]:
+        busy: dict[Connection, int] = {}
+        try:
+            return self._work_off(jobs, busy, on_news, stop)
+        except Cancelled:
+            self._end(list(busy))
+            raise
+
+    def _work_off(
+        self, jobs: Sequence[Job], busy: dict[Connection, int], on_news: News | None, stop: Callable[[], bool]
+    ) -> list[Any]:
+        """The results of the jobs; ``busy`` says at any time who does which."""
         results: list[Any] = [None] * len(jobs)
         waiting = list(range(len(jobs)))[::-1]
         idle = [pipe for _, pipe in self._workers]
-        busy: dict[Connection, int] = {}
         while waiting or busy:
             while waiting and idle:
                 pipe, number = idle.pop(0), waiting.pop()
@@ -266,6 +289,20 @@ class Crew:
                     raise ObdError(f"The video could not be made ({content}); please try again.")
                 results[number] = content
         return results
+
+    def _end(self, busy: list[Connection]) -> None:
+        """Tell the workers to stop what they are doing; those that do not soon are replaced."""
+        limit = time.monotonic() + ENDING_SECONDS
+        try:
+            for pipe in busy:
+                pipe.send(None)
+            while busy:
+                ready = wait(busy, timeout=max(0.0, limit - time.monotonic()))
+                if not ready:
+                    return self._abandon()
+                busy = [pipe for pipe in busy if pipe not in ready or pipe.recv()[0] == "news"]
+        except (EOFError, OSError):
+            self._abandon()
 
     def _abandon(self) -> None:
         for process, pipe in self._workers:

@@ -19,6 +19,8 @@ Spec = dict[str, Any]
 GRID = {"left": 8, "right": 24, "top": 48, "bottom": 12}  # labels and axis names are kept inside by ECharts
 SQUARE = {"itemWidth": 12, "itemHeight": 12}  # of a legend: wider ones stretch the symbols out of shape
 DASHDOT = [9, 3, 2, 3]  # ECharts has no name for it
+BESIDE = 88  # pixels right of a chart for the names of the lines across it, where no curve can cover them
+NEAR = 0.2  # of the axis: two-line names of lines nearer than this would touch
 MAX_POINTS = 1000  # per series: 2,000 for a curve with its raw and its smoothed line
 
 
@@ -92,8 +94,6 @@ def return_chart(
     """Returns measured at snapshots with 95 % whiskers; baselines as horizontal lines."""
     measured = [e for estimates in points.values() for e in estimates]
     lowest = min([0.0, *references.values(), *(e.low for e in measured)])
-    # A reference near zero needs room for its label below its line.
-    lowest = min(lowest, -8.0) if any(value < 10 for value in references.values()) else lowest
     low, high = linear_extent(lowest, max([40.0, *references.values(), *(e.high for e in measured)]), step=10.0)
     series: list[Spec] = []
     for index, (key, estimates) in enumerate(points.items()):
@@ -107,10 +107,13 @@ def return_chart(
         )
         series.append(_whiskers([(x, e) for (x, _), e in zip(line, estimates, strict=True)], look.colour))
     for key, value in references.items():
-        series.append(_reference_line(key, value))
+        gaps = [value - other for name, other in references.items() if name != key]
+        nearest = min(gaps, key=abs, default=high - low)
+        side = "middle" if abs(nearest) > NEAR * (high - low) else "bottom" if nearest > 0 else "top"
+        series.append(reference_line(key, value, {"position": "end", "verticalAlign": side, "distance": 9}))
     return {
         "animation": False,
-        "grid": GRID,
+        "grid": {**GRID, "right": BESIDE} if references else GRID,
         "legend": {"show": False},
         "tooltip": {"trigger": "item", "valueFormatter": "%.1f"},
         "xAxis": _x_axis("outer steps", outer_steps),
@@ -225,7 +228,8 @@ def _whiskers(points: Sequence[tuple[float, Estimate]], colour: str, *, horizont
     }
 
 
-def _reference_line(key: str, value: float) -> Spec:
+def reference_line(key: str, value: float, label: Spec) -> Spec:
+    """A line across the chart with its name and value in two lines; ``label`` says where these stand."""
     look = style(key)
     return {
         "type": "line",
@@ -237,10 +241,7 @@ def _reference_line(key: str, value: float) -> Spec:
             "animation": False,
             "data": [{"yAxis": round(value, 2)}],
             "lineStyle": {"color": look.colour, "type": look.dash, "width": 1.5},
-            "label": {
-                "formatter": f"{look.label} {value:.1f}",
-                "position": "insideEndTop" if value > 10 else "insideEndBottom",
-            },
+            "label": {"formatter": f"{look.label} {value:.1f}".replace(" ", "\n", 1), "lineHeight": 14, **label},
         },
     }
 

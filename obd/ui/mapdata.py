@@ -84,8 +84,8 @@ def pca(dataset_id: str, teacher_path: str, dimensions: int) -> Projected:
     plane = fit_pca(behind.normalized, dimensions)
     shares = [f"{100 * share:.0f} %" for share in plane.explained_variance_ratio]
     names = (
-        f"first component ({shares[0]} of variance)",
-        *(f"component {k + 2} ({s})" for k, s in enumerate(shares[1:])),
+        f"1st component ({shares[0]} of variance)",
+        *(f"{nth} component ({share})" for nth, share in zip(("2nd", "3rd"), shares[1:], strict=False)),
     )
     identity = f"pca {dimensions} {dataset_id}"
     return Projected(identity, plane.transform(behind.normalized), names, plane.transform)

@@ -15,10 +15,10 @@ from obd.ui.charts import (
     Estimate,
     Spec,
     _line,
-    _reference_line,
     _whiskers,
     half_life,
     pairs,
+    reference_line,
 )
 from obd.ui.series import Values, linear_extent, log_extent, log_ticks, smooth, thin
 from obd.ui.theme import CIVIDIS, NEUTRAL, style
@@ -299,9 +299,8 @@ def size_curve(ours: Sequence[SizeLine], paper: Mapping[int, float], teacher: fl
         )
     legend = [s["name"] for s in series if "name" in s]
     if teacher is not None:
-        across = _reference_line("teacher", teacher)
-        across["markLine"]["label"]["position"] = "insideStartTop"  # the curves come near it at the other end
-        series.append(across)
+        name = {"formatter": f"Teacher {teacher:.1f}", "position": "insideStartTop"}  # curves come near the other end
+        series.append(reference_line("teacher", teacher, name))
     every = [e for line in ours for e in line.estimates]
     sizes = sorted({int(e.step) for e in every} | set(paper))
     top = max([20.0, *(e.high for e in every), *paper.values(), 1.06 * (teacher or 0.0)])

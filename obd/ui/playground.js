@@ -720,13 +720,16 @@ class App {
     context.setLineDash([]);
     context.textAlign = "right";
     context.fillText("teacher ", teacher, 14);
-    const size = Math.min(7, height / 46);
-    for (const value of [...this.frame.crowd].sort((a, b) => a - b)) {
-      const bin = Math.round(x(value) / (2 * size + 1)), level = bins.get(bin) ?? 0;
-      bins.set(bin, level + 1);
+    const size = Math.min(7, height / 46), wide = 2 * size + 1;
+    for (const value of this.frame.crowd) {
+      const bin = Math.round(x(value) / wide);
+      bins.set(bin, (bins.get(bin) ?? 0) + 1);
+    }
+    const pitch = Math.min(wide, (bottom - 22) / Math.max(...bins.values(), 1));   // the tallest pile stays below the word
+    context.fillStyle = this.lanes[0].sent.colour;
+    for (const [bin, count] of bins) for (let level = 0; level < count; level++) {
       context.beginPath();
-      context.arc(bin * (2 * size + 1), bottom - level * (2 * size + 1), size, 0, 7);
-      context.fillStyle = this.lanes[0].sent.colour;
+      context.arc(bin * wide, bottom - level * pitch, size, 0, 7);
       context.fill();
     }
   }

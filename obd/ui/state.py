@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import streamlit as st
+from streamlit.runtime.scriptrunner import get_script_run_ctx
 
 from obd.data.catalog import DatasetInfo, list_datasets, load_dataset
 from obd.data.dataset import OfflineDataset
@@ -159,6 +160,12 @@ def groups() -> dict[str, list[Run]]:
     if shipped:
         found[SHOWCASE] = shipped
     return found
+
+
+def session() -> str:
+    """A name of the browser tab that is being served."""
+    context = get_script_run_ctx()
+    return context.session_id if context is not None else ""
 
 
 def select_group(group: str) -> None:

@@ -1,4 +1,5 @@
-// Map of states on a canvas: fixed axes, play and slider over snapshots, lasso and click, zoom, a turning 3-D view.
+// Map of states on a canvas: fixed axes, play and slider over snapshots, lasso, click and arrow keys, zoom, a turning
+// 3-D view.
 // Streamlit calls the default export again with new data; the view, the time and the selection live on.
 
 const views = new WeakMap();
@@ -21,6 +22,7 @@ class StateMap {
     this.time = null;          // position on the time line, fractional while playing
     this.mode = "select";
     this.picked = { key: null, indices: [] };
+    this.cursor = null;        // number of the state in front that the keyboard is at
     this.listen();
     this.observer = new ResizeObserver(() => this.draw());
     this.observer.observe(this.canvas);
@@ -149,6 +151,7 @@ class StateMap {
     for (const set of this.sets) this.drawSet(g, set, paper, text);
     this.nameAxes(g, text, paper);
     if (this.lasso) this.drawLasso(g, text);
+    if (this.cursor !== null) this.drawCursor(g, text, paper);
     const step = this.data.steps[Math.round(this.time)];
     const slider = this.$("slider");
     if (document.activeElement !== slider || this.playing) slider.value = Math.round(this.time);
@@ -243,6 +246,17 @@ class StateMap {
     g.globalAlpha = 0.08; g.fill(); g.globalAlpha = 1;
   }
 
+  drawCursor(g, text, paper) {
+    const set = this.front(), place = set.places[this.cursor];
+    if (!place) { this.leave(); return; }
+    for (const [colour, width] of [[paper, 5], [text, 2]]) {
+      g.strokeStyle = colour; g.lineWidth = width; g.setLineDash(colour === text ? [4, 3] : []);
+      g.beginPath(); g.arc(...place, 13, 0, 6.3); g.stroke();
+    }
+    g.setLineDash([]);
+    this.hint({ set, index: this.cursor }, place, " · Enter: its pose");
+  }
+
   legend() {
     const legend = this.$("legend");
     legend.replaceChildren();
@@ -282,6 +296,9 @@ class StateMap {
     canvas.onpointermove = (event) => this.move(event);
     canvas.onpointerup = canvas.onpointercancel = (event) => this.up(event);
     canvas.onpointerleave = () => { this.$("note").hidden = true; };
+    canvas.onkeydown = (event) => this.key(event);
+    canvas.onfocus = () => { if (this.front()?.places && canvas.matches(":focus-visible")) this.go(this.begin()); };
+    canvas.onblur = () => { this.leave(); this.draw(); };
     canvas.addEventListener("wheel", (event) => {   // plain wheel scrolls the page
       if (!event.ctrlKey && !event.metaKey) return;
       event.preventDefault();
@@ -305,7 +322,7 @@ class StateMap {
   down(event) {
     this.canvas.setPointerCapture(event.pointerId);
     this.pressed = this.spot(event);
-    this.$("note").hidden = true;
+    this.leave();
     if (this.mode === "select") this.lasso = [this.pressed];
   }
 
@@ -328,11 +345,11 @@ class StateMap {
     this.draw();
   }
 
-  hint(hit, spot) {   // what is under the pointer: its name, and at the newest snapshot its pose
+  hint(hit, spot, more = "") {   // what is under the pointer: its name, and at the newest snapshot its pose
     const note = this.$("note");
     note.hidden = !hit;
     if (!hit) return;
-    this.$("name-of").textContent = `${hit.set.label} ${hit.index}`;
+    this.$("name-of").textContent = `${hit.set.label} ${hit.index}${more}`;
     const canvas = this.$("figure"), newest = !this.playing && this.time === this.data.steps.length - 1;
     canvas.hidden = !(newest && hit.set.figures);
     if (!canvas.hidden) drawFigure(canvas, hit.set, hit.index);
@@ -370,6 +387,53 @@ class StateMap {
       if (indices.length) return this.pick(set, indices);
     }
   }
+
+  // -- keyboard ----------------------------------------------------------------------------------------------
+
+  front() { return this.sets?.find((set) => set.front); }
+
+  key(event) {
+    const way = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] }[event.key];
+    if (!this.front()?.places || event.ctrlKey || event.metaKey || event.altKey) return;
+    if (way) this.go(this.cursor === null ? this.begin() : this.next(...way));
+    else if (this.cursor !== null && (event.key === "Enter" || event.key === " ")) {
+      this.pick(this.front(), [this.cursor]);
+      this.say(`${this.front().label} ${this.cursor} chosen`);
+      this.draw();
+    } else if (this.cursor !== null && event.key === "Escape") { this.leave(); this.draw(); }
+    else return;
+    event.preventDefault();   // the page does not scroll
+  }
+
+  seen([x, y]) { return x >= 0 && y >= 0 && x <= this.width && y <= this.height; }
+
+  begin() {   // at the chosen state, else at the one next to the middle
+    const { places, key } = this.front(), [chosen] = this.picked.indices;
+    if (this.picked.key === key && places[chosen] && this.seen(places[chosen])) return chosen;
+    const far = ([x, y]) => Math.hypot(x - this.width / 2, y - this.height / 2);
+    return places.reduce((best, place, i) => (far(place) < far(places[best]) ? i : best), 0);
+  }
+
+  next(across, down) {   // the nearest state that way; one straight ahead counts as nearer than one aside
+    const { places } = this.front(), [x, y] = places[this.cursor];
+    let best = this.cursor, least = Infinity;
+    places.forEach((place, i) => {
+      const ahead = (place[0] - x) * across + (place[1] - y) * down;
+      const aside = Math.abs((place[0] - x) * down - (place[1] - y) * across);
+      if (ahead > 0.5 && ahead + 2 * aside < least && this.seen(place)) { least = ahead + 2 * aside; best = i; }
+    });
+    return best;
+  }
+
+  go(index) {
+    this.cursor = index;
+    this.draw();
+    this.say(`${this.front().label} ${index} of ${this.front().count}`);
+  }
+
+  leave() { this.cursor = null; this.$("note").hidden = true; }
+
+  say(text) { this.canvas.parentNode.querySelector("[aria-live]").textContent = text; }
 
   pick(set, indices) {
     this.picked = { key: set.key, indices };

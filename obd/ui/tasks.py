@@ -15,6 +15,7 @@ from obd.errors import Cancelled, ObdError
 
 log = logging.getLogger(__name__)
 
+PRESENCE = 5.0  # seconds after which somebody who has not looked at a task is not there any more
 KEEP = 12  # results kept in memory; the oldest that are done go first
 UNEXPECTED = "Something went wrong that was not your doing; the terminal shows the details. Please try again."
 
@@ -31,6 +32,7 @@ class Task:
         self.result: Any = None
         self.error = ""
         self.preview: Any = None  # what the work has to show before it is done
+        self._seen: dict[str, float] = {}  # by whom and when
         self._cancel = threading.Event()
         self._thread = threading.Thread(target=self._run, args=(work,), name=f"task: {label}", daemon=True)
         self._thread.start()
@@ -50,6 +52,15 @@ class Task:
 
     def cancel(self) -> None:
         self._cancel.set()
+
+    def seen(self, who: str) -> None:
+        """The session ``who`` waits for it and has just looked."""
+        self._seen[who] = time.monotonic()
+
+    def left(self, who: str) -> bool:
+        """The session ``who`` does not wait for it; whether nobody does."""
+        self._seen.pop(who, None)
+        return all(time.monotonic() - when > PRESENCE for when in list(self._seen.values()))
 
     def join(self, timeout: float | None = None) -> None:
         self._thread.join(timeout)
@@ -96,6 +107,19 @@ class TaskRegistry:
     def start_once(self, key: tuple[Any, ...], work: Work, label: str) -> Task:
         """Like :meth:`start`, but a task that failed or was cancelled stays until it is forgotten."""
         return self.get(key) or self.start(key, work, label)
+
+    def waits(self, who: str, key: tuple[Any, ...]) -> None:
+        """The session ``who`` waits for the task under ``key`` and for no other one of its kind, ``key[0]``.
+
+        Running ones of that kind that nobody waits for are in the way: they are cancelled and forgotten.
+        """
+        with self._lock:
+            for other, task in list(self._tasks.items()):
+                if other == key:
+                    task.seen(who)
+                elif other[0] == key[0] and task.state == "running" and task.left(who):
+                    task.cancel()
+                    del self._tasks[other]
 
     def forget(self, key: tuple[Any, ...]) -> None:
         with self._lock:

@@ -139,12 +139,14 @@ def _paper_shares(cells: dict[Kind, Cell]) -> None:
     table: dict[str, list[Any]] = {
         "Student": [_name(name) for name, _, _ in rows],
         "kept in the paper": [f"{100 * paper:.0f} %" for _, paper, _ in rows],
-        "kept here": ["–" if ours is None else f"{100 * ours:.0f} %" for _, _, ours in rows],
     }
+    if cells:
+        table["kept here"] = ["–" if ours is None else f"{100 * ours:.0f} %" for _, _, ours in rows]
     st.dataframe(table, hide_index=True, height=38 + 35 * len(rows), key="paper students")
+    own = kinds.own_kind(cells)
     st.caption(
         "Of the return of the student that the sets were distilled for: four layers and plain SGD in the paper, whose "
-        "released code trains all others with plain SGD too; here three layers and SGD with momentum."
+        f"released code trains all others with plain SGD too{f'; here {_words(own)}' if own else ''}."
     )
 
 

@@ -79,6 +79,11 @@ class Request:
         return folder / f"{self.view}-{digest}-seed{self.seed}-{self.seconds:g}s.mp4"
 
     @property
+    def key(self) -> tuple[str, str]:
+        """Of the task that makes it."""
+        return "video", str(self.path)
+
+    @property
     def size(self) -> tuple[int, int]:
         """Width and height of the video in pixels."""
         return RACE_SIZE if self.view == "race" else Grid(len(self.members), *PANEL_SIZE).size

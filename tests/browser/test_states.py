@@ -74,6 +74,26 @@ def test_play_moves_the_points_and_a_selection_shows_a_pose(address: str, page: 
     assert canvas.get_attribute("data-same") == "yes"
     nothing_broken(page)
 
+    # By arrow keys: from state to state across the map, Enter chooses one.
+    canvas.focus()
+    page.keyboard.press("ArrowRight")  # a key that was pressed makes the focus one of the keyboard
+    said = page.locator("canvas.map ~ [aria-live]")
+    expect(said).to_contain_text(" of 256")
+    first = said.inner_text()
+    page.keyboard.press("ArrowLeft")
+    page.keyboard.press("ArrowLeft")
+    wait_for(lambda: said.inner_text() != first, 30, "the arrow keys do not move the cursor")
+    expect(note).to_contain_text("Enter")
+    assert canvas.evaluate("e => getComputedStyle(e).outlineStyle") == "solid"
+    index = said.inner_text().split()[1]
+    page.keyboard.press("Enter")
+    expect(said).to_have_text(f"PBC {index} chosen")
+    expect(page.locator(f"img[alt^='Robot, ▲ state {index}']")).to_be_visible()
+    expect(number).to_have_value(index)
+    assert canvas.get_attribute("data-same") == "yes" and canvas.evaluate("e => e.matches(':focus')")
+    page.keyboard.press("Escape")
+    expect(note).to_be_hidden()
+
     # The gallery: a tile shows its pose.
     page.get_by_text("All poses").click()
     tile = page.locator("[data-index='31']")

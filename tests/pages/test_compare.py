@@ -183,16 +183,20 @@ def test_other_students_in_one_picture(open_page: Open, tmp_path: Path, monkeypa
     monkeypatch.setattr(transfer, "lines_path", lambda _name: path)
     at = open_page("compare", part="students")
     assert any("bench generalisation" in info.value for info in at.info) and not at.get("echarts_chart")
+    assert "plain SGD too." in words(at)  # nothing about students here as long as none was measured
+    assert list(at.dataframe[1].value) == ["Student", "kept in the paper"]
     line = {
         "dataset": "obd/hopper/medium-replay-v0", "dataset_hash": "x", "seed": 0, "outer_steps": 9,
-        "architecture": "mlp3", "optimizer": "sgdm", "own": True, "students": [[40.0, 42.0], [38.0, 40.0]],
+        "architecture": "mlp2", "optimizer": "sgdm", "own": True, "students": [[40.0, 42.0], [38.0, 40.0]],
     }  # fmt: skip
     other = line | {"architecture": "mlp6", "optimizer": "adam", "own": False, "students": [[20.0, 20.0], [20.0, 20.0]]}
     second = [one | {"dataset": "obd/walker2d/medium-replay-v0"} for one in (line, other)]
     path.write_text("".join(json.dumps(one) + "\n" for one in (line, other, *second)))
     at.run()
     assert "keep **50 %**" in words(at) and "Mean of 2" in at.segmented_control(key="generalisation dataset").options
-    assert spec(at)["yAxis"]["data"] == ["3 layers", "6 layers", "in the paper"]
+    assert spec(at)["yAxis"]["data"] == ["2 layers", "6 layers", "in the paper"]
+    assert "here 2 layers, SGD + momentum." in words(at)
+    assert list(at.dataframe[1].value["kept here"])[:2] == ["100 %", "–"]
     path.write_text("no json")
     at.run()
     assert len(at.error) == 1 and "measure it again" in at.error[0].value

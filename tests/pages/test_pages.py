@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
+from streamlit.runtime.forward_msg_cache import populate_hash_if_needed
 from streamlit.testing.v1 import AppTest
 
 from obd.runs.showcase import showcase_dir
@@ -48,6 +50,24 @@ def test_every_page_is_designed_for_no_runs_at_all(page: str, open_page: Open, m
     assert not at.error
     assert len(words(at)) > 40
     assert at.button
+
+
+def test_pages_are_compiled_without_a_syntax_tree(open_page: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Python 3.11 may fail to build one while another thread does (TorchScript reads its functions that way)."""
+
+    def never(*_: object) -> None:
+        raise SystemError("AST constructor recursion depth mismatch")
+
+    monkeypatch.setattr("streamlit.runtime.scriptrunner.magic.add_magic", never)
+    assert open_page("learn").segmented_control
+
+
+def test_the_server_never_refers_to_what_a_page_was_sent_before() -> None:
+    """It forgets large messages after two runs; with many on their way it ends with "Cached ForwardMsg MISS"."""
+    message = ForwardMsg()
+    message.delta.new_element.markdown.body = "x" * 10_000_000
+    populate_hash_if_needed(message)
+    assert not message.metadata.cacheable
 
 
 @pytest.mark.parametrize("page", PAGES)

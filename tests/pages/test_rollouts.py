@@ -9,7 +9,8 @@ from streamlit.testing.v1 import AppTest
 
 from obd.config import DEFAULT_DATASET
 from obd.runs.store import Run
-from obd.ui import state
+from obd.ui import state, videos
+from obd.ui.tasks import Task
 from tests.pages.conftest import Open
 from tests.pages.test_pages import wait_until, words
 
@@ -130,3 +131,29 @@ def test_a_damaged_set_is_one_sentence_and_can_be_tried_again(group: list[Run], 
     (group[0].path / "distilled.npz").write_bytes(good)
     at.button(key="retry video").click().run()
     assert not at.error
+
+
+def test_asking_for_one_start_state_after_another_films_only_the_last_one(
+    group: list[Run], open_page: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+
+    def film(task: Task, request: videos.Request, *_: Any) -> None:
+        asked.append((request.seed, task))
+        while True:
+            task.progress(0.5)
+
+    monkeypatch.setattr(videos, "make", film)
+    at = open_page("rollouts")
+    for number in range(1, 4):
+        wait_until(at, lambda _, number=number: len(asked) == number)
+        at.number_input(key="episode").set_value(number).run()
+    wait_until(at, lambda _: len(asked) == 4)
+    assert not at.error and "was cancelled" not in words(at)
+    for seed, task in asked[:3]:
+        task.join(10)
+        assert (seed, task.state) == (seed, "cancelled")
+    assert asked[3][0] == 3 and not asked[3][1].should_stop()
+    at.number_input(key="episode").set_value(0).run()  # one that gave way begins anew
+    wait_until(at, lambda _: len(asked) == 5)
+    assert asked[4][0] == 0 and "was cancelled" not in words(at)

@@ -30,6 +30,16 @@ def wait_long(tell):
     time.sleep(60)
 
 
+def tell_for_ever(tell):
+    while True:
+        tell(os.getpid())
+        time.sleep(0.01)
+
+
+def own_process(tell):
+    tell(os.getpid())
+
+
 def divide(number, tell):
     return 1 / number
 
@@ -78,6 +88,17 @@ def test_cancelling_ends_the_work_at_once(workers):
         workers.run([Job(wait_long, ())] * 3, None, lambda: True)
     assert time.monotonic() - began < 30
     assert workers.run([Job(divide, (2,))]) == [0.5]
+
+
+def test_workers_that_can_be_told_to_stop_are_kept(workers):
+    """The next film must not wait until processes have started and OpenGL is open again."""
+    seen = set()
+    with pytest.raises(Cancelled):
+        workers.run([Job(tell_for_ever, ())] * 2, lambda _, pid: seen.add(pid), lambda: len(seen) == 2)
+    kept = set()
+    workers.run([Job(own_process, ())] * 8, lambda _, pid: kept.add(pid))
+    assert kept and kept <= seen
+    assert workers.run([Job(divide, (n,)) for n in (1, 2, 4)]) == [1, 0.5, 0.25]  # each answer is the right one's
 
 
 def test_an_opengl_that_fails_in_the_worker_is_replaced(monkeypatch):

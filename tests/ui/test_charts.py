@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from obd.ui.charts import DASHDOT, MAX_POINTS, Curve, Estimate, loss_chart, return_bars, return_chart
+from obd.ui.charts import BESIDE, DASHDOT, MAX_POINTS, Curve, Estimate, loss_chart, return_bars, return_chart
 from obd.ui.theme import ALL_OBJECTIVE_KEYS, STYLES, style
 
 
@@ -63,6 +63,20 @@ def test_return_chart_draws_whiskers_and_references_inside_its_axis() -> None:
     marks = [series["markLine"]["data"][0]["yAxis"] for series in spec["series"] if "markLine" in series]
     assert marks == [46.0, 2.0]
     assert all(0 <= x <= 100 for series in lines(spec) for x, _ in series["data"] if x != "-")
+
+
+def test_names_of_reference_lines_stand_beside_the_curves_and_not_on_each_other() -> None:
+    def sides(references: dict[str, float]) -> list[str]:
+        spec = return_chart({"pbc": [Estimate(16, 14, 18, 100)]}, 100, references)
+        assert spec["grid"]["right"] == BESIDE
+        labels = [series["markLine"]["label"] for series in spec["series"] if "markLine" in series]
+        assert all(label["position"] == "end" for label in labels)  # right of the frame
+        return [label["verticalAlign"] for label in labels]
+
+    assert sides({"teacher": 50.7, "random_selection": 15.5}) == ["middle", "middle"]
+    assert sides({"teacher": 51.5, "random_selection": 46.0}) == ["bottom", "top"]
+    assert sides({"random_selection": 3.0, "teacher": 2.0}) == ["bottom", "top"]
+    assert return_chart({}, 100, {})["grid"]["right"] < BESIDE
 
 
 def test_return_bars_keep_the_order_and_the_values() -> None:

@@ -5,7 +5,7 @@ import threading
 import pytest
 
 from obd.errors import ObdError
-from obd.ui.tasks import KEEP, UNEXPECTED, Task, TaskRegistry
+from obd.ui.tasks import KEEP, PRESENCE, UNEXPECTED, Task, TaskRegistry
 
 
 def test_a_task_reports_progress_and_its_result() -> None:
@@ -77,13 +77,41 @@ def test_registry_keeps_a_bounded_number_of_results() -> None:
     assert registry.get((KEEP + 4,)) is None
 
 
-def test_closing_cancels_and_waits_for_the_end() -> None:
-    def work(task: Task) -> None:
-        while True:
-            task.progress(0.5)
+def endless(task: Task) -> None:
+    while True:
+        task.progress(0.5)
 
+
+def test_a_film_that_nobody_waits_for_any_more_makes_room_for_the_newest_one(monkeypatch: pytest.MonkeyPatch) -> None:
     registry = TaskRegistry()
-    task = registry.start(("endless",), work, "test")
+    first, second, third = (("film", number) for number in range(3))
+    old = registry.start(first, endless, "film")
+    registry.waits("me", first)
+    map_ = registry.start(("map",), endless, "map")
+    registry.waits("me", second)  # it may be there already: then there is no task
+    old.join(5)
+    assert old.state == "cancelled" and registry.get(first) is None  # and is made if it is asked for again
+    assert map_.state == "running"
+
+    shared = registry.start(second, endless, "film")
+    registry.waits("me", second)
+    registry.waits("you", second)
+    registry.start(third, endless, "film")
+    registry.waits("me", third)
+    assert shared.state == "running" and not shared.should_stop()  # you still wait for it
+
+    monkeypatch.setattr("obd.ui.tasks.PRESENCE", -1.0)  # whoever looked is gone
+    registry.waits("me", third)
+    shared.join(5)
+    assert shared.state == "cancelled"
+    newest = registry.get(third)
+    assert PRESENCE > 0 and newest is not None and not newest.should_stop()  # one's own is never in the way
+    registry.close(patience=5)
+
+
+def test_closing_cancels_and_waits_for_the_end() -> None:
+    registry = TaskRegistry()
+    task = registry.start(("endless",), endless, "test")
     registry.close(patience=5)
     assert task.state == "cancelled"
     assert registry.get(("endless",)) is None
