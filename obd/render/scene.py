@@ -59,6 +59,22 @@ class Scene:
     size: tuple[float, float, float]
     travel: tuple[int, ...]
 
+    @property
+    def flat(self) -> bool:
+        """Whether the robot lies on the ground and is seen from above."""
+        return self.elevation <= FLAT_ELEVATION
+
+    def middle(self, data: Any) -> tuple[float, float]:
+        """x and y that a picture is centred on: the root; of a robot that lies flat, whose root is its tip, the mean.
+
+        ``data`` holds the positions of the bodies (``mj_kinematics``).
+        """
+        if self.flat:
+            x, y = data.geom_xpos[[part.geom for part in self.parts], :2].mean(axis=0)
+        else:
+            x, y = data.xpos[self.root, :2]
+        return float(x), float(y)
+
     def height_in_metres(self, width: int, height: int) -> float:
         """The view's height for a picture of ``width`` x ``height`` pixels; narrow pictures zoom out."""
         return self.view_height * max(1.0, (4 / 3) / (width / height))
