@@ -16,7 +16,6 @@ from obd.data.catalog import DatasetInfo
 from obd.data.identifiers import metadata_of
 from obd.data.remote import download, list_remote
 from obd.errors import ObdError
-from obd.insight.pose import LAYOUTS, supports_pose
 from obd.paths import cache_dir
 from obd.render.backend import gl_backend
 from obd.ui import state
@@ -102,16 +101,6 @@ def fetch(info: DatasetInfo) -> Key:
 
     state.tasks().start_once(key, work, f"fetch {info.id}")
     return key
-
-
-def no_strip_reason(env_id: str) -> str:
-    """Why episodes of an environment cannot be drawn; empty if they can."""
-    if supports_pose(env_id):
-        return ""
-    return (
-        f"There are no pictures of episodes: an observation of {env_id or 'this environment'} does not tell the pose. "
-        f"That works for {', '.join(LAYOUTS)}."
-    )
 
 
 def strip(dataset_id: str, env_id: str, card: Card) -> tuple[Strip | None, Key]:

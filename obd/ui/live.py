@@ -12,6 +12,7 @@ from obd.errors import ObdError
 from obd.runs.baselines import dataset_baselines
 from obd.runs.store import Run
 from obd.ui import charts, livemap, posestrip, state
+from obd.ui.cardtext import no_pose_sentence
 from obd.ui.charts import Estimate
 from obd.ui.headline import source_transitions
 from obd.ui.monitor import GroupProgress, RunView, estimate
@@ -144,7 +145,9 @@ def _poses(group: str, views: Sequence[RunView]) -> None:
     rows = posestrip.newest(group, views)
     with st.container(height=HEIGHT, border=False, vertical_alignment="center"):
         if rows is None:
-            st.caption("A few of the synthetic states are drawn here as poses of the robot, where it can be drawn.")
+            info = state.dataset_info(views[0].dataset)
+            reason = no_pose_sentence(info.env_id) if info is not None else ""
+            st.caption(reason or "A few of the synthetic states will be drawn here as poses of the robot.")
             return
         st.html(posestrip.as_html(rows))
     st.caption(f"The first {posestrip.POSES} pairs, not picked: the real states they began as and what became of them.")
@@ -189,7 +192,10 @@ def losses_caption(views: Sequence[RunView], outer_steps: int) -> str:
 
 def return_name(views: Sequence[RunView]) -> str:
     """What the returns of these runs are called: raw ones have no reference returns to be measured by."""
-    return "normalised return" if all(view.normalised for view in views) else "return"
+    measured = any(view.measured or view.evaluation for view in views)
+    info = None if measured else state.dataset_info(views[0].dataset)
+    raw = not all(view.normalised for view in views) or (info is not None and info.reference_returns is None)
+    return "return" if raw else "normalised return"
 
 
 def return_alt(points: Mapping[str, Sequence[Estimate]], references: Mapping[str, float]) -> str:

@@ -1,16 +1,33 @@
 from __future__ import annotations
 
+import dataclasses
+
+import pytest
+
 from obd.config import DistillConfig
+from obd.data.minari_store import save_minari
 from obd.runs.store import create_run
-from obd.ui import live
+from obd.ui import live, state
 from obd.ui.charts import Estimate
 from obd.ui.monitor import RunReader, RunView
+from tests.helpers import pendulum_dataset, tiny_config
 
 
 def view(objective: str, losses: list[float]) -> RunView:
     made = RunReader(create_run(DistillConfig(objective=objective)).path).read()
     made.steps, made.losses = list(range(1, len(losses) + 1)), losses
     return made
+
+
+@pytest.mark.parametrize(("reference", "name"), [(None, "return"), ((-1200.0, -150.0), "normalised return")])
+def test_the_axis_of_returns_is_named_rightly_before_anything_is_measured(
+    reference: tuple[float, float] | None, name: str
+) -> None:
+    save_minari(dataclasses.replace(pendulum_dataset(), reference_returns=reference), description="", replace=True)
+    state.datasets.clear()
+    made = RunReader(create_run(tiny_config(objective="dbc")).path).read()
+    assert live.return_name([made]) == name
+    state.datasets.clear()
 
 
 def test_the_captions_say_what_the_curves_show() -> None:
