@@ -22,7 +22,6 @@ from obd.render.scene import (
     FIELD_OF_VIEW,
     GROUND_DARK,
     GROUND_LIGHT,
-    GROUND_SHARE,
     Colour,
     Image,
     load_scene,
@@ -173,7 +172,7 @@ class MujocoRenderer:
         view = self.scene.height_in_metres(self.width, self.height)
         x, y = self.scene.middle(self._data)
         # The height is fixed: a robot that falls moves in the picture, the ground does not.
-        z = 0.0 if self.scene.flat else view * (0.5 - GROUND_SHARE)
+        z = view * (0.5 - self.scene.ground_share)
         return free_camera((x, y, z), view, self.scene.elevation, FIELD_OF_VIEW)
 
 

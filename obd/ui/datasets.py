@@ -109,12 +109,12 @@ def strip(dataset_id: str, env_id: str, card: Card) -> tuple[Strip | None, Key]:
     shelf = state.shelf()
 
     def work(task: Task) -> Strip:
-        from obd.render.poses import pose_images  # imports MuJoCo, which the first paint need not wait for
+        from obd.render.poses import DRAWING, pose_images  # imports MuJoCo, which the first paint need not wait for
 
         dataset = shelf.get(dataset_id, task.part(0.0, 0.5), task.should_stop)
         kind = "schematic" if gl_backend() is None else "mujoco"
         folder = cache_dir() / "strips"
-        files = {name: folder / f"{dataset.content_hash[:16]}-{kind}-{name}.webp" for name in SHOWN}
+        files = {name: folder / f"{dataset.content_hash[:16]}-{kind}{DRAWING}-{name}.webp" for name in SHOWN}
         episodes = [card["shown"][name] for name in SHOWN]
         if not all(path.is_file() for path in files.values()):
             starts = dataset.episode_starts[episodes]

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 import threading
 
 import mujoco
@@ -183,6 +184,18 @@ def test_a_robot_that_lies_flat_is_seen_from_above_and_whole(turned, kind):
         assert renderer.used == {kind}
     assert rows.min() > 3 and rows.max() < 116 and columns.min() > 3 and columns.max() < 156
     assert min(np.ptp(rows), np.ptp(columns)) > 10  # bent, not a line
+
+
+@pytest.mark.parametrize("turned", [0.0, 0.4, 0.8, 1.6])
+def test_no_leg_of_an_ant_leaves_the_picture_wherever_it_heads(turned):
+    if gl_backend() is None:
+        pytest.skip("no OpenGL here")
+    qpos = load_scene("Ant-v5").model.qpos0.copy()
+    qpos[2:] = 0.5, math.cos(turned / 2), 0, 0, math.sin(turned / 2), 0, 0.7, 0, -0.7, 0, -0.7, 0, 0.7
+    with make_renderer("Ant-v5", 160, 120) as renderer:
+        rows, columns = red_pixels(renderer.render(qpos, accent="#ff0000"))
+        assert renderer.used == {"mujoco"}
+    assert rows.min() > 3 and rows.max() < 116 and columns.min() > 3 and columns.max() < 156
 
 
 def test_the_ground_seen_from_above_moves_with_the_robot(no_gl):
