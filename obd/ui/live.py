@@ -17,6 +17,7 @@ from obd.ui.charts import Estimate
 from obd.ui.headline import source_transitions
 from obd.ui.monitor import GroupProgress, RunView, estimate
 from obd.ui.sentences import duration, percent, progress_sentence, result_sentence
+from obd.ui.sentences import points as as_points
 from obd.ui.series import smooth
 from obd.ui.theme import style
 
@@ -137,7 +138,8 @@ def _returns(group: str, views: Sequence[RunView], progress: GroupProgress, refe
         height=HEIGHT,
         alt=return_alt(points, references),
     )
-    st.caption(returns_caption(points, normalised=all(view.normalised for view in views)))
+    over = not any(view.active for view in views)
+    st.caption(returns_caption(points, normalised=all(view.normalised for view in views), over=over))
 
 
 def _poses(group: str, views: Sequence[RunView]) -> None:
@@ -193,7 +195,7 @@ def losses_caption(views: Sequence[RunView], outer_steps: int) -> str:
 def return_name(views: Sequence[RunView]) -> str:
     """What the returns of these runs are called: raw ones have no reference returns to be measured by."""
     measured = any(view.measured or view.evaluation for view in views)
-    info = None if measured else state.dataset_info(views[0].dataset)
+    info = None if measured or not views else state.dataset_info(views[0].dataset)
     raw = not all(view.normalised for view in views) or (info is not None and info.reference_returns is None)
     return "return" if raw else "normalised return"
 
@@ -205,9 +207,12 @@ def return_alt(points: Mapping[str, Sequence[Estimate]], references: Mapping[str
     return "Returns: " + (", ".join(parts) if parts else "nothing measured yet")
 
 
-def returns_caption(points: Mapping[str, Sequence[Estimate]], *, normalised: bool = True) -> str:
-    newest = [f"{style(key).label} {es[-1].mean:.1f}" for key, es in points.items() if es]
+def returns_caption(points: Mapping[str, Sequence[Estimate]], *, normalised: bool = True, over: bool = False) -> str:
+    """What the newest students return; without any, when they will be measured (``over``: not any more)."""
+    newest = [f"{style(key).label} {as_points(es[-1].mean)}" for key, es in points.items() if es]
     if newest:
         scale = "0 is random, 100 expert" if normalised else "raw, as there are no reference returns"
         return f"Fresh students trained on the newest set return {', '.join(newest)} ({scale}; whiskers: 95 %)."
+    if over:
+        return "No students were measured; Compare → Files can measure a finished run."
     return "Returns appear at the first snapshots: fresh students are trained on the set and rolled out."

@@ -36,7 +36,7 @@ COLOURS = {
     "advantage": Colour("advantage", "advantage", "q* of the action in the data minus q* of the teacher's action"),
     "criticality": Colour("criticality", "criticality", claims.MEASURE_MEANINGS["criticality"]),
     "density": Colour("density", "density percentile", claims.MEASURE_MEANINGS["density"]),
-    "return": Colour("return of the episode", "return", "normalised return of the episode the state is from"),
+    "return": Colour("return of the episode", "return", "return of the episode the state is from"),
     "time": Colour("time step", "time step", "steps since the start of the episode"),
     "plain": Colour("nothing", "", "one neutral colour"),
 }

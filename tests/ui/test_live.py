@@ -39,4 +39,7 @@ def test_the_captions_say_what_the_curves_show() -> None:
     points = {"dbc": [Estimate(9.0, 8.0, 10.0, 0), Estimate(2.2, 2.1, 2.3, 5)], "pbc": [Estimate(40, 38, 42, 5)]}
     assert "return DBC 2.2, PBC 40.0 (0 is random, 100 expert" in live.returns_caption(points)
     assert "raw" in live.returns_caption(points, normalised=False)
+    assert "−1,300.0" in live.returns_caption({"dbc": [Estimate(-1300.0, -1400.0, -1200.0, 5)]}, normalised=False)
     assert "appear" in live.returns_caption({"dbc": []})
+    assert "No students were measured" in live.returns_caption({"dbc": []}, over=True)
+    assert live.return_name([]) == "normalised return"
