@@ -65,7 +65,7 @@ def page() -> None:
         return
     st.subheader(cardtext.plain(info.title), anchor=False)
     if st.session_state.get("imported") == info.id:
-        st.success("Imported; what was repaired is listed at the end.", icon=":material/check:")
+        st.success(cardtext.imported_sentence(datasets.provenance(info.id)), icon=":material/check:")
     if not info.available:
         get(info)
         return

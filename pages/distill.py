@@ -12,10 +12,11 @@ from obd.ui.theme import OBJECTIVE_KEYS
 
 
 def controls() -> None:
-    """The sidebar: settings and Start."""
+    """The sidebar: settings and Start; why nothing was started is said above the run on show."""
     with st.sidebar:
         configs, pressed = widgets.settings_form()
-        if pressed and configs is not None:
+    if pressed and configs is not None:
+        with widgets.guard():
             launch.start(configs)
             st.rerun()
 

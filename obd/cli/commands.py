@@ -120,6 +120,7 @@ def teach(arguments: argparse.Namespace, stop: Interrupt) -> Output:
     teacher = train(arguments.algorithm, dataset, config, on_progress, stop)
     seconds = time.monotonic() - start
     save_teacher(arguments.out, teacher)
+    say_if_raw(dataset.reference_returns)
     result = score(dataset.env_id, [teacher.to_policy()], dataset.reference_returns, episodes=10, should_stop=stop)
     return {
         "out": str(arguments.out),
@@ -151,6 +152,7 @@ def import_policy(arguments: argparse.Namespace, stop: Interrupt) -> Output:
         env_id, reference = rows[arguments.dataset].env_id, rows[arguments.dataset].reference_returns
     teacher = convert(arguments.file, arguments.algorithm, env_id)
     save_teacher(arguments.out, teacher)
+    say_if_raw(reference)
     result = score(env_id, [teacher.to_policy()], reference, episodes=arguments.episodes, should_stop=stop)
     return {
         "out": str(arguments.out),
@@ -234,6 +236,7 @@ def evaluate(arguments: argparse.Namespace, stop: Interrupt) -> Output:
     run = open_run(arguments.run_dir)
     distilled = run.distilled()
     reference, env_id = reference_of(run.config.dataset, distilled.card, stop)
+    say_if_raw(reference)
     start = time.monotonic()
     policies = train_other_students(
         distilled,
@@ -333,6 +336,12 @@ def reference_of(dataset_id: str, card: Output, stop: Interrupt) -> tuple[tuple[
             return info.reference_returns, info.env_id
     env_id = str(card["env_id"])  # an imported set may come without its dataset
     return reference_returns(env_id), env_id
+
+
+def say_if_raw(reference: tuple[float, float] | None) -> None:
+    """The names of the output are fixed; without reference returns a normalised return is the raw one."""
+    if reference is None:
+        say("There are no reference returns for this environment: all returns are raw, whatever they are called.")
 
 
 def chosen(arguments: argparse.Namespace, config_type: type) -> Output:

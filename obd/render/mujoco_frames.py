@@ -20,10 +20,8 @@ from numpy.typing import NDArray
 from obd.render.scene import (
     ACCENT,
     FIELD_OF_VIEW,
-    FLAT_ELEVATION,
     GROUND_DARK,
     GROUND_LIGHT,
-    GROUND_SHARE,
     Colour,
     Image,
     load_scene,
@@ -60,6 +58,9 @@ class Canvas:
         self._context: Any = None
         self._scene: Any = None
         self._sky = sky(height, round(height * 0.75))
+        # Without a floor there is nothing behind the robot down to the picture's lower edge.
+        floor = bool((model.geom_type == mujoco.mjtGeom.mjGEOM_PLANE).any())
+        self._horizon = height // 2 if floor else height
 
     def __enter__(self) -> Self:
         """Make the OpenGL context.  Raises whatever the driver raises."""
@@ -106,7 +107,7 @@ class Canvas:
             raise BlackFrameError("OpenGL returned an empty frame.")
         frame = np.ascontiguousarray(frame[::-1])
         # Our sky costs a third of a millisecond, MuJoCo's skybox eight.  No lit surface is exactly black.
-        above = frame[: self.height // 2]
+        above = frame[: self._horizon]
         empty = (above[:, :, 0] | above[:, :, 1] | above[:, :, 2]) == 0
         np.copyto(above, self._sky[: len(above)], where=empty[:, :, None])
         return frame
@@ -169,9 +170,9 @@ class MujocoRenderer:
 
     def _camera(self) -> Any:
         view = self.scene.height_in_metres(self.width, self.height)
-        x, y = self._data.xpos[self.scene.root, :2]
+        x, y = self.scene.middle(self._data)
         # The height is fixed: a robot that falls moves in the picture, the ground does not.
-        z = view * (0.5 - GROUND_SHARE) if self.scene.elevation > FLAT_ELEVATION else 0.0
+        z = view * (0.5 - self.scene.ground_share)
         return free_camera((x, y, z), view, self.scene.elevation, FIELD_OF_VIEW)
 
 

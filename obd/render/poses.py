@@ -27,6 +27,7 @@ from obd.render.scene import ACCENT, Image
 SHEET_COLUMNS = 16
 CHUNK = 16  # poses drawn before somebody else's picture may come in between
 ROOM = 6  # renderers kept open
+DRAWING = 2  # how robots are drawn; cached pictures of an older way are drawn again
 
 Observations = NDArray[np.floating[Any]]
 Result = TypeVar("Result")
@@ -132,7 +133,7 @@ def pose_sheet(
     values = np.ascontiguousarray(observations, dtype=np.float32)
     state_from_observation(env_id, values)
     kind = painter.kind(env_id, width, height)
-    text = f"{env_id} {values.shape} {accent} {width}x{height} {kind} 1"
+    text = f"{env_id} {values.shape} {accent} {width}x{height} {kind} {DRAWING}"
     digest = hashlib.sha256(text.encode() + values.tobytes()).hexdigest()[:20]
     columns = min(SHEET_COLUMNS, len(values))
     sheet = Sheet(folder / f"{digest}.webp", len(values), columns, width, height)

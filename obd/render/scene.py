@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -58,6 +59,32 @@ class Scene:
     elevation: float
     size: tuple[float, float, float]
     travel: tuple[int, ...]
+
+    @property
+    def flat(self) -> bool:
+        """Whether the robot lies on the ground and is seen from above."""
+        return self.elevation <= FLAT_ELEVATION
+
+    @property
+    def ground_share(self) -> float:
+        """The part of a picture below the ground where the robot stands: more for one that reaches to the camera."""
+        if self.flat:
+            return 0.5
+        if self.elevation == SIDE_ELEVATION:
+            return GROUND_SHARE
+        reach = math.hypot(*self.size[:2]) / 2 * math.sin(math.radians(-self.elevation))
+        return max(GROUND_SHARE, 1.2 * reach / self.view_height + 0.03)  # what is nearer looks larger
+
+    def middle(self, data: Any) -> tuple[float, float]:
+        """x and y that a picture is centred on: the root; of a robot that lies flat, whose root is its tip, the mean.
+
+        ``data`` holds the positions of the bodies (``mj_kinematics``).
+        """
+        if self.flat:
+            x, y = data.geom_xpos[[part.geom for part in self.parts], :2].mean(axis=0)
+        else:
+            x, y = data.xpos[self.root, :2]
+        return float(x), float(y)
 
     def height_in_metres(self, width: int, height: int) -> float:
         """The view's height for a picture of ``width`` x ``height`` pixels; narrow pictures zoom out."""

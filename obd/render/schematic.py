@@ -1,4 +1,7 @@
-"""A side view of the robot without OpenGL: its geoms projected on the x-z plane, drawn with Pillow."""
+"""A picture of the robot without OpenGL: its geoms from the side, drawn with Pillow.
+
+A robot that lies flat on the ground (Swimmer) is a line from there, so it is drawn from above.
+"""
 
 from __future__ import annotations
 
@@ -47,7 +50,9 @@ class SchematicRenderer:
         view_height = view_height or self.scene.height_in_metres(width, height)
         self._scale = SUPERSAMPLING * height / view_height  # pixels per metre
         self._size = (SUPERSAMPLING * width, SUPERSAMPLING * height)
-        self._ground = round(self._size[1] * (1 - GROUND_SHARE))
+        # The row at which the height, or y from above, is zero.
+        self._ground = round(self._size[1] * (0.5 if self.scene.flat else 1 - GROUND_SHARE))
+        self._across = 0.0  # y of that row in a picture from above
         backdrop = np.broadcast_to(sky(self._size[1], self._ground), (self._size[1], self._size[0], 3))
         self._backdrop = PillowImage.fromarray(np.ascontiguousarray(backdrop))
         self._font = ImageFont.load_default(max(12, SUPERSAMPLING * height // 22))
@@ -74,10 +79,14 @@ class SchematicRenderer:
             ``[height, width, 3]`` uint8.
         """
         mujoco_positions(self.scene.model, self._data, qpos)
-        centre = float(self._data.xpos[self.scene.root, 0])
+        centre, across = self.scene.middle(self._data)
         picture = self._backdrop.copy()
         draw = ImageDraw.Draw(picture)
-        self._draw_ground(draw, centre)
+        if self.scene.flat:
+            self._across = across
+            self._draw_tiles(draw, centre)
+        else:
+            self._draw_ground(draw, centre)
         self._draw_robot(draw, centre, accent or ACCENT)
         return np.asarray(picture.reduce(SUPERSAMPLING))
 
@@ -104,7 +113,8 @@ class SchematicRenderer:
         """
         picture = self._backdrop.copy()
         draw = ImageDraw.Draw(picture)
-        lowest, scale, feet = self._ground, self._scale, []
+        lowest, scale, feet = round(self._size[1] * (1 - GROUND_SHARE)), self._scale, []
+        usual, self._across = self._ground, 0.0
         self._scale = scale / zoom
         for lane, (qpos, accent, stripe) in enumerate(zip(positions, accents, lanes, strict=True)):
             self._ground = round(lowest - SUPERSAMPLING * rise * (len(positions) - 1 - lane))
@@ -113,11 +123,12 @@ class SchematicRenderer:
             self._draw_robot(draw, centre, accent)
             x, y = self._pixel(self._data.xpos[self.scene.root] * (1, 1, 0), centre)
             feet.append((x / SUPERSAMPLING, y / SUPERSAMPLING))
-        self._ground, self._scale = lowest, scale
+        self._ground, self._scale = usual, scale
         return np.asarray(picture.reduce(SUPERSAMPLING)), feet
 
     def _draw_robot(self, draw: ImageDraw.ImageDraw, centre: float, accent: str) -> None:
-        self._draw_shadows(draw, centre)
+        if not self.scene.flat:
+            self._draw_shadows(draw, centre)
         for part in self.scene.parts:
             self._draw_part(draw, part, centre, part_colour(parse_colour(accent), part))
 
@@ -136,7 +147,22 @@ class SchematicRenderer:
                 draw.text(place, f"{metre} m", fill=mix(fill, INK, 0.7), font=self._font, anchor="lt")
 
     def _pixel(self, point: NDArray[np.float64], centre: float) -> tuple[float, float]:
-        return self._size[0] / 2 + (point[0] - centre) * self._scale, self._ground - point[2] * self._scale
+        up = point[1] - self._across if self.scene.flat else point[2]
+        return self._size[0] / 2 + (point[0] - centre) * self._scale, self._ground - up * self._scale
+
+    def _draw_tiles(self, draw: ImageDraw.ImageDraw, centre: float) -> None:
+        """The ground from above in half-metre tiles, fixed to it: they show the speed."""
+        width, height = self._size
+        tile = self._scale / 2
+        left, top = width / 2 - centre * self._scale, self._ground + self._across * self._scale  # of the origin
+        draw.rectangle((0, 0, width, height), fill=GROUND_LIGHT)
+        for column in range(math.floor(-left / tile), math.ceil((width - left) / tile)):
+            for row in range(math.floor(-top / tile), math.ceil((height - top) / tile)):
+                if (column + row) % 2:
+                    x, y = left + column * tile, top + row * tile
+                    # Floor, not round: neighbours must share their edge exactly or gaps flicker.
+                    box = (math.floor(x), math.floor(y), math.floor(x + tile), math.floor(y + tile))
+                    draw.rectangle(box, fill=GROUND_DARK)
 
     def _draw_ground(self, draw: ImageDraw.ImageDraw, centre: float) -> None:
         """Half-metre tiles and a mark per metre, fixed to the ground: they show the speed."""

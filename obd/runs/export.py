@@ -282,8 +282,10 @@ def _scores(scores: dict[str, Any]) -> list[str]:
         score: Any = scores.get(name)
         with contextlib.suppress(KeyError, TypeError, ValueError):  # not measured, or the words of a foreign card
             low, high = score["normalized_return_ci95"]
+            mean = score["normalized_return_mean"]
+            kind = "raw" if score.get("return_mean") == mean else "normalised"  # without reference returns
             lines.append(
-                f"- normalised return of {words}: {score['normalized_return_mean']:.1f}, 95 % interval "
+                f"- {kind} return of {words}: {mean:.1f}, 95 % interval "
                 f"{low:.1f} to {high:.1f} ({score['students']:d} x {score['episodes']:d} episodes)"
             )
     return lines or ["- not measured yet"]

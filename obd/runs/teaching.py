@@ -72,7 +72,10 @@ class Measured:
 
 @dataclass(frozen=True)
 class Taught:
-    """The result: the file, the update it was kept from and the scores of the kept and of the last network."""
+    """The result: the file, the update it was kept from and the scores of the kept and of the last network.
+
+    ``errors`` are the two networks' errors on held-out episodes where these decided (behaviour cloning), else None.
+    """
 
     path: Path
     kept_step: int
@@ -82,6 +85,7 @@ class Taught:
     stopped: bool
     steps: int
     seconds: float
+    errors: tuple[float, float] | None = None
 
 
 @dataclass
@@ -167,11 +171,13 @@ class Teaching:
     def _finish(
         self, session: Session, dataset: OfflineDataset, judge: _Judge, should_stop: ShouldStop | None
     ) -> Taught:
+        errors = None
         if judge.validates:  # the network with the lowest validation error, whatever its return
             learner: Any = session.learner
             result = learner.result()
             last = session.teacher()
             kept_step, kept, final = result.best_step, last, result.last_policy
+            errors = (result.best_loss, result.last_loss)
         else:
             last = session.teacher()
             kept_step, kept = judge.best if judge.best is not None else (session.step, last)
@@ -192,6 +198,7 @@ class Teaching:
             stopped=self.stopping,
             steps=session.step,
             seconds=round(session.seconds, 1),
+            errors=errors,
         )
         card = {
             "created": time.strftime("%Y-%m-%d %H:%M"),

@@ -8,6 +8,7 @@ from typing import Any
 
 from obd.data.card import Card, normalized_scale
 from obd.data.catalog import DatasetInfo
+from obd.insight.pose import LAYOUTS, supports_pose
 from obd.ui.sentences import count
 
 ORIGINS = {"builtin": "Built in", "local": "On this machine", "remote": "Minari's server"}
@@ -95,6 +96,24 @@ def strip_sentence(card: Card, returns: Mapping[str, float]) -> str:
         return "The shortest, the median and the longest episode, each from its first to its last step."
     worst, median, best = (number(v) for v in normalized_scale(card, [returns[k] for k in ("worst", "median", "best")]))
     return f"From the worst episode (return {worst}) over the median ({median}) to the best ({best}), start to end."
+
+
+def no_pose_sentence(env_id: str) -> str:
+    """Why states of an environment are not drawn; empty where they are."""
+    if supports_pose(env_id):
+        return ""
+    return (
+        f"States of {env_id or 'this environment'} cannot be drawn as pictures (those of {', '.join(LAYOUTS)} can); "
+        "everything else works without."
+    )
+
+
+def imported_sentence(provenance: Mapping[str, Any]) -> str:
+    """What came of an import that has just ended."""
+    report = provenance.get("import") or {}
+    if report.get("repairs"):
+        return "Imported; what was repaired is listed at the end."
+    return "Imported; nothing had to be repaired."
 
 
 def made_sentences(info: DatasetInfo, provenance: Mapping[str, Any]) -> list[str]:

@@ -118,7 +118,7 @@ def histogram(edges: Any, counts: list[int], axis_name: str, median: float) -> S
 
 def strip(info: DatasetInfo, card: Card) -> None:
     """Episodes from worst to best, drawn in the background; grey frames of the same size until then."""
-    reason = datasets.no_strip_reason(info.env_id)
+    reason = cardtext.no_pose_sentence(info.env_id)
     if reason:
         st.caption(reason)
         return

@@ -16,7 +16,6 @@ from obd.data.catalog import DatasetInfo
 from obd.data.identifiers import metadata_of
 from obd.data.remote import download, list_remote
 from obd.errors import ObdError
-from obd.insight.pose import LAYOUTS, supports_pose
 from obd.paths import cache_dir
 from obd.render.backend import gl_backend
 from obd.ui import state
@@ -104,28 +103,18 @@ def fetch(info: DatasetInfo) -> Key:
     return key
 
 
-def no_strip_reason(env_id: str) -> str:
-    """Why episodes of an environment cannot be drawn; empty if they can."""
-    if supports_pose(env_id):
-        return ""
-    return (
-        f"There are no pictures of episodes: an observation of {env_id or 'this environment'} does not tell the pose. "
-        f"That works for {', '.join(LAYOUTS)}."
-    )
-
-
 def strip(dataset_id: str, env_id: str, card: Card) -> tuple[Strip | None, Key]:
     """The strip of episodes, drawn once and kept in the cache; None until the task of the key has drawn it."""
     key = ("strip", dataset_id, card["content_hash"])
     shelf = state.shelf()
 
     def work(task: Task) -> Strip:
-        from obd.render.poses import pose_images  # imports MuJoCo, which the first paint need not wait for
+        from obd.render.poses import DRAWING, pose_images  # imports MuJoCo, which the first paint need not wait for
 
         dataset = shelf.get(dataset_id, task.part(0.0, 0.5), task.should_stop)
         kind = "schematic" if gl_backend() is None else "mujoco"
         folder = cache_dir() / "strips"
-        files = {name: folder / f"{dataset.content_hash[:16]}-{kind}-{name}.webp" for name in SHOWN}
+        files = {name: folder / f"{dataset.content_hash[:16]}-{kind}{DRAWING}-{name}.webp" for name in SHOWN}
         episodes = [card["shown"][name] for name in SHOWN]
         if not all(path.is_file() for path in files.values()):
             starts = dataset.episode_starts[episodes]

@@ -10,20 +10,40 @@ import streamlit as st
 from obd.config import PRESETS, DistillConfig, options
 from obd.errors import ObdError
 from obd.runs.store import Run
+from obd.teachers.files import list_teachers
 from obd.ui import state
 from obd.ui.sentences import group_label
-from obd.ui.theme import ALL_OBJECTIVE_KEYS
+from obd.ui.theme import ALL_OBJECTIVE_KEYS, style
 
 
 def start(configs: Sequence[DistillConfig], name: str = "") -> str:
     """Queue the runs, make them the ones on show and return their group.
 
     A built-in dataset that is missing is collected by the queue, which reports its progress in the run's status.
-    Raises ObdError when the runs directory cannot be written.
+    Raises ObdError when the runs directory cannot be written, or when a teacher is missing or not of the right kind:
+    better now than when it is the run's turn.
     """
+    check_teachers(configs)
     group = state.job_queue().submit(configs, name=name)
     state.select_group(group)
     return group
+
+
+def check_teachers(configs: Sequence[DistillConfig]) -> None:
+    """Raise ObdError if a run needs a teacher that there is not, or action values that its teacher does not have."""
+    from obd.objectives import needs_teacher, needs_values  # imports torch, which drawing the form must not wait for
+
+    for config in configs:
+        if not needs_teacher(config.objective):
+            continue
+        if not config.teacher and not list_teachers(config.dataset, ""):  # none is shipped for it
+            raise ObdError(
+                f"{style(config.objective).label} imitates a teacher, and there is none for this dataset yet: teach "
+                "one on the Data page, or choose DBC alone."
+            )
+        teacher = state.teacher(config.dataset, config.teacher)
+        if needs_values(config.objective):
+            teacher.check_has_values()
 
 
 def fill_form(configs: Sequence[DistillConfig]) -> None:

@@ -12,10 +12,12 @@ from obd.errors import ObdError
 from obd.runs.baselines import dataset_baselines
 from obd.runs.store import Run
 from obd.ui import charts, livemap, posestrip, state
+from obd.ui.cardtext import no_pose_sentence
 from obd.ui.charts import Estimate
 from obd.ui.headline import source_transitions
 from obd.ui.monitor import GroupProgress, RunView, estimate
 from obd.ui.sentences import duration, percent, progress_sentence, result_sentence
+from obd.ui.sentences import points as as_points
 from obd.ui.series import smooth
 from obd.ui.theme import style
 
@@ -136,7 +138,8 @@ def _returns(group: str, views: Sequence[RunView], progress: GroupProgress, refe
         height=HEIGHT,
         alt=return_alt(points, references),
     )
-    st.caption(returns_caption(points, normalised=all(view.normalised for view in views)))
+    over = not any(view.active for view in views)
+    st.caption(returns_caption(points, normalised=all(view.normalised for view in views), over=over))
 
 
 def _poses(group: str, views: Sequence[RunView]) -> None:
@@ -144,7 +147,9 @@ def _poses(group: str, views: Sequence[RunView]) -> None:
     rows = posestrip.newest(group, views)
     with st.container(height=HEIGHT, border=False, vertical_alignment="center"):
         if rows is None:
-            st.caption("A few of the synthetic states are drawn here as poses of the robot, where it can be drawn.")
+            info = state.dataset_info(views[0].dataset)
+            reason = no_pose_sentence(info.env_id) if info is not None else ""
+            st.caption(reason or "A few of the synthetic states will be drawn here as poses of the robot.")
             return
         st.html(posestrip.as_html(rows))
     st.caption(f"The first {posestrip.POSES} pairs, not picked: the real states they began as and what became of them.")
@@ -189,7 +194,10 @@ def losses_caption(views: Sequence[RunView], outer_steps: int) -> str:
 
 def return_name(views: Sequence[RunView]) -> str:
     """What the returns of these runs are called: raw ones have no reference returns to be measured by."""
-    return "normalised return" if all(view.normalised for view in views) else "return"
+    measured = any(view.measured or view.evaluation for view in views)
+    info = None if measured or not views else state.dataset_info(views[0].dataset)
+    raw = not all(view.normalised for view in views) or (info is not None and info.reference_returns is None)
+    return "return" if raw else "normalised return"
 
 
 def return_alt(points: Mapping[str, Sequence[Estimate]], references: Mapping[str, float]) -> str:
@@ -199,9 +207,12 @@ def return_alt(points: Mapping[str, Sequence[Estimate]], references: Mapping[str
     return "Returns: " + (", ".join(parts) if parts else "nothing measured yet")
 
 
-def returns_caption(points: Mapping[str, Sequence[Estimate]], *, normalised: bool = True) -> str:
-    newest = [f"{style(key).label} {es[-1].mean:.1f}" for key, es in points.items() if es]
+def returns_caption(points: Mapping[str, Sequence[Estimate]], *, normalised: bool = True, over: bool = False) -> str:
+    """What the newest students return; without any, when they will be measured (``over``: not any more)."""
+    newest = [f"{style(key).label} {as_points(es[-1].mean)}" for key, es in points.items() if es]
     if newest:
         scale = "0 is random, 100 expert" if normalised else "raw, as there are no reference returns"
         return f"Fresh students trained on the newest set return {', '.join(newest)} ({scale}; whiskers: 95 %)."
+    if over:
+        return "No students were measured; Compare → Files can measure a finished run."
     return "Returns appear at the first snapshots: fresh students are trained on the set and rolled out."

@@ -16,7 +16,7 @@ from PIL import Image as PillowImage
 
 from obd.data.dataset import OfflineDataset
 from obd.errors import Cancelled
-from obd.insight.pose import has_torso, supports_pose, torso
+from obd.insight.pose import has_torso, torso
 from obd.insight.report import SetReport, nearest_originals
 from obd.insight.transition import step_from
 from obd.paths import cache_dir
@@ -136,15 +136,6 @@ def sheet(run: Run, step: int, env_id: str) -> tuple[tuple[object, ...], Sheet |
         state.tasks().forget(key)
         return sheet(run, step, env_id)
     return key, task.result if task.state == "done" else None
-
-
-def no_pose_sentence(env_id: str) -> str:
-    """Why a robot is not drawn; empty where it is."""
-    if supports_pose(env_id):
-        return ""
-    return (
-        f"The observation of {env_id} does not tell its pose, so it is not drawn; the map and the numbers still hold."
-    )
 
 
 def posture_words(posture: Array) -> str:

@@ -147,7 +147,11 @@ def _columns() -> dict[str, Any]:
     return {
         "Name": st.column_config.TextColumn(width=150),
         "Note": st.column_config.TextColumn(width=110),
-        "Return": number(format="%.1f", help="Normalised return of single students; 0 is random, 100 expert."),
+        "Return": number(
+            format="%.1f",
+            help="Normalised return of single students; 0 is random, 100 expert. "
+            "Raw where a dataset has no reference returns.",
+        ),
         "±": number(format="%.1f", help="Half of the 95 % interval."),
         "Ensemble": number(format="%.1f", help="Normalised return of the students' mean action."),
         "Steps": number(help="Outer steps."),

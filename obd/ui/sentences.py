@@ -69,6 +69,11 @@ def progress_sentence(progress: GroupProgress, position: int | None) -> str:
     return STATE_WORDS.get(progress.state, progress.state).capitalize() + "."
 
 
+def points(value: float) -> str:
+    """A return with one decimal, thousands grouped, a real minus: ``−1,325.0``."""
+    return f"{value:,.1f}".replace("-", "−")
+
+
 def count(number: int, noun: str) -> str:
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from obd.errors import ObdError
 from obd.insight.pose import has_torso, torso
 from obd.runs.store import ACTIVE_STATES, Run
-from obd.ui import canvas, claims, mapdata, posepanel, reports, sentences, state, widgets
+from obd.ui import canvas, cardtext, claims, mapdata, posepanel, reports, sentences, state, widgets
 from obd.ui.maps import Colouring, map_data, outside, rim_share
 from obd.ui.theme import style
 
@@ -36,7 +36,7 @@ COLOURS = {
     "advantage": Colour("advantage", "advantage", "q* of the action in the data minus q* of the teacher's action"),
     "criticality": Colour("criticality", "criticality", claims.MEASURE_MEANINGS["criticality"]),
     "density": Colour("density", "density percentile", claims.MEASURE_MEANINGS["density"]),
-    "return": Colour("return of the episode", "return", "normalised return of the episode the state is from"),
+    "return": Colour("return of the episode", "return", "return of the episode the state is from"),
     "time": Colour("time step", "time step", "steps since the start of the episode"),
     "plain": Colour("nothing", "", "one neutral colour"),
 }
@@ -212,7 +212,7 @@ def chosen_step(run: Run) -> int:
 def show_pose(run: Run, step: int, index: int) -> None:
     """Pictures of a state before and after its action, and of its relatives; without them, the reason."""
     env_id = state.shelf().get(run.config.dataset).env_id
-    reason = posepanel.no_pose_sentence(env_id)
+    reason = cardtext.no_pose_sentence(env_id)
     if reason:
         st.info(reason)
         return
@@ -269,7 +269,7 @@ def _standing(run: Run, step: int, index: int) -> None:
 def gallery(run: Run) -> None:
     """All poses of the newest snapshot, sorted; the chosen one beside them."""
     env_id = state.shelf().get(run.config.dataset).env_id
-    reason = posepanel.no_pose_sentence(env_id)
+    reason = cardtext.no_pose_sentence(env_id)
     if reason:
         st.info(reason)
         return

@@ -7,16 +7,18 @@ from collections.abc import Sequence
 import numpy as np
 import streamlit as st
 
+from obd.data.card import normalized_scale
 from obd.runs.teaching import Teaching, TeachRequest
 from obd.teachers import ALGORITHMS, algorithm
-from obd.ui import charts, state, teacher_choice, widgets
+from obd.ui import charts, datasets, state, teacher_choice, widgets
 from obd.ui.charts import Curve, Estimate, Spec
-from obd.ui.sentences import duration
+from obd.ui.sentences import duration, points
 from obd.ui.tasks import Task
-from obd.ui.theme import style
+from obd.ui.theme import NEUTRAL, style
 
 LOSSES = ("critic_loss", "value_loss", "imitation_error", "validation_loss", "train_loss")
 NO_LOSSES = "Losses appear with the first updates."
+NEAR_DATA = ("awr", "bc")  # what to try when another algorithm fails
 PRESETS = {"fast": "Minutes", "paper": "As published (hours)", "long": "Until it stops improving"}
 
 
@@ -116,6 +118,9 @@ def _watch(dataset_id: str, running_when_drawn: bool) -> None:
             widgets.show_error(task.error)
         else:
             st.markdown(sentence(teaching))
+            better = advice(teaching, _references(dataset_id).get("dataset")) if teaching.taught else ""
+            if better:
+                st.caption(better)
         if task.state == "running":
             bar, button = st.columns([5, 1], vertical_alignment="center")
             bar.progress(task.fraction, text=progress_text(teaching))
@@ -144,12 +149,15 @@ def _use(path: str) -> None:
 
 
 def _charts(dataset_id: str, teaching: Teaching) -> None:
-    total = teaching.total or teaching.step
+    total, request = teaching.total or teaching.step, teaching.request
     estimates = [Estimate(entry.mean, entry.low, entry.high, entry.step) for entry in list(teaching.returns)]
     left, right = st.columns(2, gap="medium")
     with left:
         curves = loss_curves(list(teaching.losses))
-        st.echarts_chart(losses_chart(curves, total), key=f"teach losses {dataset_id}", height=300, alt=alt(curves))
+        spec = losses_chart(curves, total)
+        if teaching.taught is not None:
+            mark_kept(spec, teaching.taught.kept_step)
+        st.echarts_chart(spec, key=f"teach losses {dataset_id}", height=300, alt=alt(curves))
         st.caption(
             " · ".join(f"{style(c.objective).label}: {style(c.objective).explanation}" for c in curves) or NO_LOSSES
         )
@@ -160,21 +168,20 @@ def _charts(dataset_id: str, teaching: Teaching) -> None:
             returns_chart(estimates, total, references, words),
             key=f"teach returns {dataset_id}",
             height=300,
-            alt=f"{words} of the teacher: {estimates[-1].mean:.1f}" if estimates else "No return is measured yet.",
+            alt=f"{words} of the teacher: {points(estimates[-1].mean)}" if estimates else "No return is measured yet.",
         )
         scale = "0 is random, 100 expert; " if teaching.normalized else ""
-        st.caption(f"Return of the policy in the environment as it learns; {scale}whiskers: 95 %.")
-
-
-@st.cache_resource(max_entries=8, show_spinner=False)
-def _dataset_mean(dataset_id: str) -> float:
-    dataset = state.shelf().get(dataset_id)
-    return float(dataset.normalized(dataset.episode_returns).mean())
+        cloned = request.algorithm == "bc"
+        who = "the network with the lowest validation error so far" if cloned else "the policy as it learns"
+        st.caption(f"Return of {who}, in the environment; {scale}whiskers: 95 %.")
 
 
 def _references(dataset_id: str) -> dict[str, float]:
-    """The mean return of the data, once the dataset is open."""
-    return {"dataset": _dataset_mean(dataset_id)} if dataset_id in state.shelf() else {}
+    """The mean return of the data's episodes, once their card is known."""
+    card, _ = datasets.card(dataset_id)
+    if card is None or card["returns"] is None:
+        return {}
+    return {"dataset": float(normalized_scale(card, card["returns"]["mean"]))}
 
 
 def loss_curves(rows: Sequence[dict[str, float]]) -> list[Curve]:
@@ -192,6 +199,19 @@ def losses_chart(curves: Sequence[Curve], total: int) -> Spec:
     spec = charts.loss_chart(curves, total)
     spec["xAxis"]["name"] = "updates"
     return spec
+
+
+def mark_kept(spec: Spec, step: int) -> None:
+    """A line at the update whose network was kept."""
+    if spec["series"]:
+        spec["series"][-1]["markLine"] = {
+            "silent": True,
+            "symbol": "none",
+            "animation": False,
+            "data": [{"xAxis": step}],
+            "lineStyle": {"type": "dotted", "width": 1.5, "color": NEUTRAL},
+            "label": {"formatter": "kept", "color": NEUTRAL},
+        }
 
 
 def returns_chart(estimates: Sequence[Estimate], total: int, references: dict[str, float], words: str) -> Spec:
@@ -228,19 +248,36 @@ def sentence(teaching: Teaching) -> str:
             return f"**{label}** is learning from the data; its first return is measured soon."
         best = max(teaching.returns, key=lambda entry: entry.mean)
         return (
-            f"**{label}** reaches a {words} of **{teaching.returns[-1].mean:.1f}** after "
-            f"{teaching.returns[-1].step:,} updates; the best so far is {best.mean:.1f}."
+            f"**{label}** reaches a {words} of **{points(teaching.returns[-1].mean)}** after "
+            f"{teaching.returns[-1].step:,} updates; the best so far is {points(best.mean)}."
         )
+    stuck = "nothing improved" if taught.errors is None else "the validation error did not fall"
     why = (
         "It was stopped by hand."
         if taught.stopped
-        else f"It stopped by itself after {taught.steps:,} updates, because nothing improved any more."
+        else f"It stopped by itself after {taught.steps:,} updates, because {stuck} any more."
         if taught.plateau
         else f"The whole budget was used: {taught.steps:,} updates in {duration(taught.seconds)}."
     )
     half = (taught.score.high - taught.score.low) / 2
-    last = "" if taught.kept_step == taught.last.step else f", the last one {taught.last.mean:.1f}"
+    kept = f"kept from update {taught.kept_step:,}"
+    if taught.errors is not None:
+        kept += f", where the validation error was lowest: {taught.errors[0]:.3g}"
+    if taught.kept_step != taught.last.step:
+        end = "" if taught.errors is None else f", with an error of {taught.errors[1]:.3g}"
+        kept += f"; the last network returns {points(taught.last.mean)}{end}"
     return (
-        f"**{label}** reaches a {words} of **{taught.score.mean:.1f} ± {half:.1f}** (kept from update "
-        f"{taught.kept_step:,}{last}). {why} The Distil page now offers this teacher."
+        f"**{label}** reaches a {words} of **{points(taught.score.mean)} ± {points(half)}** ({kept}). {why} "
+        "The Distil page now offers this teacher."
+    )
+
+
+def advice(teaching: Teaching, data: float | None) -> str:
+    """What to do about a teacher that is worse than the data; empty for a good one."""
+    if teaching.taught is None or data is None or teaching.taught.score.mean >= data:
+        return ""
+    other = next(name for name in NEAR_DATA if name != teaching.request.algorithm)
+    return (
+        f"That is less than the mean episode of the data ({points(data)}). Give it more time, or try "
+        f"{ALGORITHMS[other].label}, which stays closer to the data."
     )

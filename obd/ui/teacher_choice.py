@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import streamlit as st
@@ -9,7 +10,7 @@ import streamlit as st
 from obd.teachers import ALGORITHMS
 from obd.teachers.files import TeacherFile, list_teachers
 from obd.ui import state
-from obd.ui.sentences import distinct
+from obd.ui.sentences import distinct, points
 
 KEPT = "teacher of a run"  # (dataset, path) of a run whose settings were taken over: offered though it is not listed
 CHOICE = "setting main teacher"  # the widget's key: "" is the shipped teacher
@@ -44,9 +45,16 @@ def label(file: TeacherFile) -> str:
     row = ALGORITHMS.get(file.algorithm)
     text = row.label if row else file.algorithm.upper()
     if file.score is not None:
-        text += f", return {file.score:.1f}" if file.normalized else f", return {file.score:,.0f} (raw)"
-    origin = file.created or file.origin
-    return f"{text} ({origin})" + ("" if file.has_values else ", no action values")
+        text += f", return {points(file.score)}" + ("" if file.normalized else " raw")
+    return f"{text} ({when(file.created) or file.origin})" + ("" if file.has_values else ", no action values")
+
+
+def when(created: str) -> str:
+    """``2025-11-22 20:51`` as ``22 Nov 20:51``: the list is narrow.  Text of another form is left as it is."""
+    try:
+        return time.strftime("%d %b %H:%M", time.strptime(created, "%Y-%m-%d %H:%M"))
+    except ValueError:
+        return created
 
 
 def upload(dataset_id: str) -> None:

@@ -125,6 +125,12 @@ class Video:
     tracks: tuple[Track, ...]
     remarks: tuple[str, ...] = ()
 
+    @property
+    def scale(self) -> str:
+        """How to read the scores: without reference returns they are the raw ones, unchanged."""
+        raw = all(shot.score == shot.episode_return for shot in self.shots)
+        return "raw, as there are no reference returns" if raw else "0 is random, 100 expert"
+
     def renderer(self) -> str:
         """What drew it, in words."""
         return ", partly ".join(DRAWERS.get(name, name) for name in sorted(self.drawn_by))

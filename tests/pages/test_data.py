@@ -29,7 +29,7 @@ def test_the_card_of_a_dataset(teacher: Path, open_page: Open) -> None:
     assert {metric.label: metric.value for metric in at.metric}["Transitions"] == "600"
     assert spec(at, 0)["xAxis"]["name"] == "normalised return" and spec(at, 1)["xAxis"]["name"] == "steps per episode"
     text = words(at)
-    assert "Every episode lasts 200 steps" in text and "does not tell the pose" in text
+    assert "Every episode lasts 200 steps" in text and "States of Pendulum-v1 cannot be drawn" in text
     assert load_dataset(DATASET).content_hash in text
     assert len(at.dataframe[0].value) == 4  # one action and three observations
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import json
 import shutil
 import time
@@ -11,8 +12,10 @@ from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
 from streamlit.runtime.forward_msg_cache import populate_hash_if_needed
 from streamlit.testing.v1 import AppTest
 
+from obd.paths import teachers_dir
 from obd.runs.showcase import showcase_dir
 from obd.runs.store import Run, create_run, list_groups
+from obd.teachers.teacher import load_teacher, save_teacher
 from obd.ui import state
 from tests.helpers import tiny_config
 from tests.pages.conftest import Open
@@ -136,6 +139,21 @@ def test_distil_without_objective_says_so_and_starts_nothing(open_page: Open) ->
     at.button_group(key="objectives").set_value([])
     at.button(key="start").click().run()
     assert [error.value for error in at.error] == ["Choose at least one objective."]
+    assert list_groups() == {}
+
+
+def test_distil_without_a_fitting_teacher_says_so_and_starts_nothing(teacher: Path, open_page: Open) -> None:
+    at = open_page("distill")
+    at.selectbox(key="dataset").select("test/pendulum/random-v0")
+    at.number_input(key="setting main size").set_value(8)
+    at.button(key="start").click().run()
+    assert len(at.error) == 1 and "there is none for this dataset yet" in at.error[0].value
+    without_values = dataclasses.replace(load_teacher(teacher), critics=())
+    teachers_dir().mkdir(parents=True, exist_ok=True)
+    save_teacher(teachers_dir() / "cloned.safetensors", without_values)
+    at.button_group(key="objectives").set_value(["dbc", "av_pbc"])
+    at.button(key="start").click().run()
+    assert len(at.error) == 1 and "no action values" in at.error[0].value
     assert list_groups() == {}
 
 

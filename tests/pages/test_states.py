@@ -138,10 +138,10 @@ def test_the_claim_is_answered_in_one_sentence(group: list[Run], open_page: Open
 
 def test_a_robot_without_a_pose_keeps_map_and_numbers(group: list[Run], open_page: Open) -> None:
     at = open_page("states")
-    assert "Pendulum-v1 does not tell its pose" in words(at)
+    assert "States of Pendulum-v1 cannot be drawn" in words(at)
     assert component(at)["sets"]
     at = open_page("states", part="gallery")
-    assert "Pendulum-v1 does not tell its pose" in words(at)
+    assert "States of Pendulum-v1 cannot be drawn" in words(at)
 
 
 def test_distributions_effects_and_sentences(group: list[Run], open_page: Open) -> None:

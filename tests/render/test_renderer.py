@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 import threading
 
 import mujoco
@@ -168,6 +169,52 @@ def test_other_robots_stand_in_the_picture(env_id, elevation):
     rows, columns = np.nonzero(picture[:, :, 0] > picture[:, :, 2] + 60)
     assert len(rows) > 100 and rows.min() > 3 and rows.max() < 116 and columns.min() > 3 and columns.max() < 156
     assert np.abs(picture - far).mean() < 2  # the camera follows to wherever it travels
+
+
+def red_pixels(picture: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    return np.nonzero(picture[:, :, 0].astype(int) > picture[:, :, 2].astype(int) + 60)
+
+
+@pytest.mark.parametrize("turned", [0.0, 1.5, 3.1, -1.5])
+def test_a_robot_that_lies_flat_is_seen_from_above_and_whole(turned, kind):
+    qpos = load_scene("Swimmer-v5").model.qpos0.copy()
+    qpos[2:] = turned, 0.6, 0.6
+    with make_renderer("Swimmer-v5", 160, 120) as renderer:
+        rows, columns = red_pixels(renderer.render(qpos, accent="#ff0000"))
+        assert renderer.used == {kind}
+    assert rows.min() > 3 and rows.max() < 116 and columns.min() > 3 and columns.max() < 156
+    assert min(np.ptp(rows), np.ptp(columns)) > 10  # bent, not a line
+
+
+@pytest.mark.parametrize("turned", [0.0, 0.4, 0.8, 1.6])
+def test_no_leg_of_an_ant_leaves_the_picture_wherever_it_heads(turned):
+    if gl_backend() is None:
+        pytest.skip("no OpenGL here")
+    qpos = load_scene("Ant-v5").model.qpos0.copy()
+    qpos[2:] = 0.5, math.cos(turned / 2), 0, 0, math.sin(turned / 2), 0, 0.7, 0, -0.7, 0, -0.7, 0, 0.7
+    with make_renderer("Ant-v5", 160, 120) as renderer:
+        rows, columns = red_pixels(renderer.render(qpos, accent="#ff0000"))
+        assert renderer.used == {"mujoco"}
+    assert rows.min() > 3 and rows.max() < 116 and columns.min() > 3 and columns.max() < 156
+
+
+def test_the_ground_seen_from_above_moves_with_the_robot(no_gl):
+    qpos = load_scene("Swimmer-v5").model.qpos0.copy()
+    with make_renderer("Swimmer-v5", 160, 120) as renderer:
+        pictures = [
+            renderer.render(qpos + np.array([x, y, 0, 0, 0])) for x, y in ((0, 0), (0.25, 0), (0, 0.25), (9, 7))
+        ]
+    start, right, up, far = (picture.astype(int) for picture in pictures)
+    for moved in (right, up):
+        assert (np.abs(start - moved).max(axis=2) > 10).mean() > 0.2
+    assert np.abs(start - far).mean() < 2
+
+
+@pytest.mark.parametrize("env_id", ["InvertedPendulum-v5", "Ant-v5", "Hopper-v5"])
+def test_no_part_of_a_picture_is_black(env_id, kind):
+    with make_renderer(env_id, 160, 120) as renderer:
+        picture = renderer.render(load_scene(env_id).model.qpos0)
+    assert (picture.max(axis=2) == 0).mean() < 0.001
 
 
 def test_draws_other_robots_schematically(no_gl):

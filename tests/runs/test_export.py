@@ -291,3 +291,11 @@ def test_unknown_settings_of_another_version_are_left_out(run: Run) -> None:
     assert import_set("set.npz", packed(arrays, card)).config.size == 10
     assert read_distilled(packed(arrays, card)).card["settings"]["invented_later"] == 3
     assert card["format"] == FORMAT and dataclasses.is_dataclass(Recipe)
+
+
+def test_a_card_calls_raw_returns_raw() -> None:
+    score = {"normalized_return_mean": 889.2, "normalized_return_ci95": [800, 980], "students": 5, "episodes": 1}
+    (raw,) = export._scores({"students": score | {"return_mean": 889.2}})
+    (normalised,) = export._scores({"students": score | {"return_mean": 4e4}})
+    assert raw.startswith("- raw return of single students: 889.2")
+    assert normalised.startswith("- normalised return of single students: 889.2")

@@ -60,6 +60,17 @@ def test_search(words: str, found: bool) -> None:
     assert cardtext.matches(INFO, words) is found
 
 
+def test_an_import_claims_no_repairs_that_it_did_not_make() -> None:
+    repairs = [{"code": "clipped", "count": 3, "message": "3 entries clipped."}]
+    assert "listed at the end" in cardtext.imported_sentence({"import": {"repairs": repairs}})
+    assert "nothing had to be repaired" in cardtext.imported_sentence({"import": {"repairs": []}})
+
+
+def test_only_environments_without_pictures_say_so() -> None:
+    assert cardtext.no_pose_sentence("Ant-v5") == ""
+    assert "Pendulum-v1 cannot be drawn" in cardtext.no_pose_sentence("Pendulum-v1")
+
+
 def test_shares_are_never_rounded_to_all_or_nothing() -> None:
     assert [cardtext.share(n, 1000) for n in (0, 1, 500, 999, 1000)] == [
         "0 %", "under 1 %", "50 %", "over 99 %", "100 %",

@@ -1,16 +1,33 @@
 from __future__ import annotations
 
+import dataclasses
+
+import pytest
+
 from obd.config import DistillConfig
+from obd.data.minari_store import save_minari
 from obd.runs.store import create_run
-from obd.ui import live
+from obd.ui import live, state
 from obd.ui.charts import Estimate
 from obd.ui.monitor import RunReader, RunView
+from tests.helpers import pendulum_dataset, tiny_config
 
 
 def view(objective: str, losses: list[float]) -> RunView:
     made = RunReader(create_run(DistillConfig(objective=objective)).path).read()
     made.steps, made.losses = list(range(1, len(losses) + 1)), losses
     return made
+
+
+@pytest.mark.parametrize(("reference", "name"), [(None, "return"), ((-1200.0, -150.0), "normalised return")])
+def test_the_axis_of_returns_is_named_rightly_before_anything_is_measured(
+    reference: tuple[float, float] | None, name: str
+) -> None:
+    save_minari(dataclasses.replace(pendulum_dataset(), reference_returns=reference), description="", replace=True)
+    state.datasets.clear()
+    made = RunReader(create_run(tiny_config(objective="dbc")).path).read()
+    assert live.return_name([made]) == name
+    state.datasets.clear()
 
 
 def test_the_captions_say_what_the_curves_show() -> None:
@@ -22,4 +39,7 @@ def test_the_captions_say_what_the_curves_show() -> None:
     points = {"dbc": [Estimate(9.0, 8.0, 10.0, 0), Estimate(2.2, 2.1, 2.3, 5)], "pbc": [Estimate(40, 38, 42, 5)]}
     assert "return DBC 2.2, PBC 40.0 (0 is random, 100 expert" in live.returns_caption(points)
     assert "raw" in live.returns_caption(points, normalised=False)
+    assert "−1,300.0" in live.returns_caption({"dbc": [Estimate(-1300.0, -1400.0, -1200.0, 5)]}, normalised=False)
     assert "appear" in live.returns_caption({"dbc": []})
+    assert "No students were measured" in live.returns_caption({"dbc": []}, over=True)
+    assert live.return_name([]) == "normalised return"

@@ -92,6 +92,9 @@ def test_stop_keeps_a_teacher(panel: AppTest) -> None:
     at.button(key="teach stop").click().run()
     wait(at, lambda at: "teach use" in [button.key for button in at.button])
     assert "Behaviour cloning" in words(at) and "budget" not in words(at)
+    assert "where the validation error was lowest" in words(at)
+    returns = specs(at)[1]  # with the data's mean beside the clone's
+    assert any(series.get("markLine", {}).get("data", [{}])[0].get("yAxis") for series in returns["series"])
 
 
 def test_the_distil_form_offers_what_fits(panel: AppTest, tmp_path: Path) -> None:
@@ -127,15 +130,32 @@ def test_sentences_and_charts_follow_the_numbers() -> None:
     job.returns = [Measured(10, 40.0, 39.0, 41.0), Measured(20, 30.0, 29.0, 31.0)]
     assert "**30.0** after 20 updates" in sentence(job) and "best so far is 40.0" in sentence(job)
     job.taught = Taught(Path("x"), 10, job.returns[0], job.returns[1], True, False, 20, 3.0)
-    assert "**40.0 ± 1.0** (kept from update 10, the last one 30.0)" in sentence(job)
-    assert "stopped by itself after 20 updates" in sentence(job)
+    assert "**40.0 ± 1.0** (kept from update 10; the last network returns 30.0)" in sentence(job)
+    assert "stopped by itself after 20 updates, because nothing improved" in sentence(job)
+    assert teach_panel.advice(job, 39.0) == "" == teach_panel.advice(job, None)
+    assert "mean episode of the data (41.0)" in teach_panel.advice(job, 41.0) and "AWR" in teach_panel.advice(job, 41.0)
     rows = [{"step": 1.0, "critic_loss": 2.0, "penalty": -1.0}, {"step": 2.0, "critic_loss": 0.0}, {"step": 3.0}]
     (curve,) = loss_curves(rows)
     assert curve.losses.tolist() == [2.0]  # a log axis has no zero
-    assert losses_chart([curve], 100)["xAxis"]["max"] == 100
+    spec = losses_chart([curve], 100)
+    assert spec["xAxis"]["max"] == 100
+    teach_panel.mark_kept(spec, 10)
+    assert [mark["xAxis"] for series in spec["series"] for mark in series.get("markLine", {}).get("data", ())] == [10]
     assert returns_chart([], 0, {}, "return")["yAxis"]["name"] == "return"
     assert teach_panel.alt([]).endswith("no update is done yet")
     assert (
         teacher_choice.label(TeacherFile("", "bc", "taught", "E", "today", -12.0, False, False))
-        == "Behaviour cloning, return -12 (raw) (today), no action values"
+        == "Behaviour cloning, return −12.0 raw (today), no action values"
     )
+    assert teacher_choice.when("2025-11-22 20:51") == "22 Nov 20:51"
+
+
+def test_behaviour_cloning_tells_the_errors_of_the_kept_and_of_the_last_network() -> None:
+    job = Teaching(TeachRequest(DATASET, "bc"), normalized=False)
+    best, last = Measured(3000, -1325.0, -1330.0, -1320.0), Measured(9000, -20.0, -21.0, -19.0)
+    job.taught = Taught(Path("x"), 3000, best, last, True, False, 9000, 3.0, errors=(0.00521, 0.0088))
+    said = sentence(job)
+    assert "return of **−1,325.0 ± 5.0** (kept from update 3,000" in said
+    assert "where the validation error was lowest: 0.00521;" in said
+    assert "the last network returns −20.0, with an error of 0.0088" in said and "validation error did not fall" in said
+    assert "AWR" in teach_panel.advice(job, 0.0)

@@ -40,6 +40,15 @@ def request(view: str = "tiled") -> videos.Request:
     return videos.Request(tuple(cast.select(members, cast.usual(members), [1])), view, seed=2, seconds=2)
 
 
+def test_raw_returns_are_not_called_normalised(tmp_path: Path) -> None:
+    def scale(score: float, episode_return: float) -> str:
+        shot = videos.Shot("dbc", "DBC", score, episode_return, 3.0, False, None)
+        return videos.Video(tmp_path / "x.mp4", "tiled", "Ant-v5", 20.0, 60, (320, 240), (shot,), (), ()).scale
+
+    assert "100 expert" in scale(12.0, 800.0)
+    assert "raw" in scale(800.0, 800.0) and "expert" not in scale(800.0, 800.0)
+
+
 def no_teacher() -> Teacher:
     raise ObdError("There is no teacher.")
 
