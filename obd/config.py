@@ -44,7 +44,7 @@ class DistillConfig:
     objective: str = option("av_pbc", "Objective", "what the outer loop minimises", choices=OBJECTIVES, group="main")
     size: int = option(256, "Synthetic pairs", "how many state-action pairs to distil", low=1, high=4096, group="main")
     seconds: float | None = option(
-        60.0, "Seconds", "time budget; becomes a step count after a short calibration", low=1, high=1e6, group="main"
+        180.0, "Seconds", "time budget; becomes a step count after a short calibration", low=1, high=1e6, group="main"
     )
     steps: int | None = option(
         None, "Outer steps", "fixed number of outer steps instead of a time budget", low=1, high=10_000_000

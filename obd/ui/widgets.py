@@ -314,7 +314,7 @@ def settings_form() -> tuple[list[DistillConfig] | None, bool]:
     with left:
         values["size"] = _field("size", described["size"], 256, "main")
     with right:
-        values["seconds"] = _field("seconds", described["seconds"], 60, "main")
+        values["seconds"] = _field("seconds", described["seconds"], 180, "main")
     start = st.button("Start", type="primary", width="stretch", icon=":material/play_arrow:", key="start")
     with st.expander("Advanced"):
         preset = st.selectbox(
