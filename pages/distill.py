@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
+from obd.errors import ObdError
 from obd.runs.command import command_line
 from obd.runs.store import Run
 from obd.ui import launch, live, sentences, state, widgets
@@ -16,9 +17,15 @@ def controls() -> None:
     with st.sidebar:
         configs, pressed = widgets.settings_form()
     if pressed and configs is not None:
-        with widgets.guard():
+        try:
             launch.start(configs)
+        except ObdError as error:
+            st.session_state["refused"] = (configs, str(error))
+        else:
             st.rerun()
+    refused, why = st.session_state.get("refused", (None, ""))
+    if refused is not None and refused == configs:  # until something is changed: timers run the page anew
+        widgets.show_error(why)
 
 
 def going_on(group: str, views: list[RunView]) -> bool:

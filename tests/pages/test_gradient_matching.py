@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
 
+from obd.paths import teachers_dir
 from obd.runs.execute import GroupExecution
 from obd.runs.store import Run, create_run, list_groups
 from tests.helpers import tiny_config
@@ -38,6 +40,8 @@ def test_every_page_shows_it(page: str, pair: list[Run], open_page: Open) -> Non
 
 
 def test_the_form_starts_with_the_papers_three_and_offers_the_fourth(teacher: Path, open_page: Open) -> None:
+    teachers_dir().mkdir(parents=True, exist_ok=True)
+    shutil.copy(teacher, teachers_dir() / "mine.safetensors")
     at = open_page("distill")
     choice = at.button_group(key="objectives")
     assert list(choice.value) == ["dbc", "pbc", "av_pbc"] and "◇ Grad. match" in choice.options

@@ -154,6 +154,10 @@ def test_distil_without_a_fitting_teacher_says_so_and_starts_nothing(teacher: Pa
     at.button_group(key="objectives").set_value(["dbc", "av_pbc"])
     at.button(key="start").click().run()
     assert len(at.error) == 1 and "no action values" in at.error[0].value
+    at.run()  # as a timer does
+    assert len(at.error) == 1
+    at.number_input(key="setting main size").set_value(9).run()
+    assert not at.error
     assert list_groups() == {}
 
 
