@@ -20,7 +20,7 @@ def actions(info: DatasetInfo) -> None:
     teaching = state.tasks().get(("teach", info.id))
     panel = st.expander(
         "Teach: make a near-expert from this dataset",
-        expanded=teaching is not None and teaching.state == "running",
+        expanded=teaching is not None,  # also when it is over: nobody should have to look for the result
         icon=":material/school:",
         key=f"teach {info.id}",
         on_change="rerun",

@@ -20,7 +20,7 @@ from obd.render.scene import Image
 
 DEFAULT_STEPS = 1000  # for environments without a time limit
 FRAMES_PER_SECOND = 25  # of stored pictures, where states cannot be drawn later
-FRAME_WIDTH = 320
+FRAME_SIZE = (320, 240)  # width and height of stored pictures at most; a panel of a video is a little smaller
 STEPS_BETWEEN_CHECKS = 25
 
 
@@ -219,8 +219,7 @@ def _act(policy: Policy, observation: Any, shape: tuple[int, ...], env_id: str) 
 
 
 def _small(picture: Any) -> Image:
-    """At most FRAME_WIDTH pixels wide: a thousand full frames would take a gigabyte."""
+    """Within FRAME_SIZE: a thousand full frames would take a gigabyte, and they travel between processes."""
     image = PillowImage.fromarray(np.asarray(picture, dtype=np.uint8))
-    if image.width > FRAME_WIDTH:
-        image = image.resize((FRAME_WIDTH, max(1, round(image.height * FRAME_WIDTH / image.width))))
+    image.thumbnail(FRAME_SIZE)
     return np.asarray(image)

@@ -66,7 +66,7 @@ ALGORITHMS: dict[str, Algorithm] = {
     ),
     "rebrac": Algorithm(
         "ReBRAC",
-        "TD3+BC with layer norm and a second penalty inside the critic's target",
+        "is TD3+BC with layer norm and a second penalty inside the critic's target",
         "rebrac",
         "ReBRACConfig",
     ),

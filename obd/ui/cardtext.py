@@ -26,6 +26,12 @@ def matches(info: DatasetInfo, words: str) -> bool:
     return all(word in text for word in words.casefold().split())
 
 
+def named(info: DatasetInfo, words: str) -> bool:
+    """Whether every word occurs in the dataset's name itself: such a hit comes before one in a description."""
+    text = " ".join((info.id, info.title)).casefold()
+    return all(word in text for word in words.casefold().split())
+
+
 def state_words(info: DatasetInfo) -> str:
     """One line below the name in the catalogue."""
     size = f"{info.transitions:,} steps" if info.transitions else ""

@@ -29,6 +29,7 @@ def choose() -> DatasetInfo | None:
         asking = origin == "remote" and _asked_server()
         infos = datasets.catalogue()
         found = [i for i in infos if origin in ("", i.origin) and cardtext.matches(i, words or "")]
+        found.sort(key=lambda info: not cardtext.named(info, words or ""))
         by_id = {info.id: info for info in infos}
         wanted = st.session_state.get("dataset")
         missing = wanted and wanted not in by_id

@@ -285,11 +285,12 @@ def announce(task: Task, request: Request, env_id: str, crew: Crew) -> None:
     """Let ``task.preview`` be the start state as a schematic drawing, before anything else is done.
 
     It takes a few hundredths of a second, where OpenGL in software takes many times that, the dataset may have to be
-    opened first, and the crew may be busy with another video.
+    opened first, and the crew may be busy with another video.  Raises ObdError for what cannot race, before any
+    episode is played for it.
     """
     crew.start()
     order = _start_order(request, env_id, schematic=True)
-    if order.panels[0].trajectory.has_states:
+    if order.panels[0].trajectory.has_states or request.view == "race":  # which says so when there is nothing to race
         with order.film() as film:
             task.preview = jpeg(film.paint(0))
 

@@ -15,7 +15,7 @@ from obd.data.catalog import DatasetInfo, list_datasets, load_dataset
 from obd.data.collect import Player, collect_dataset
 from obd.data.minari_store import save_minari
 from obd.paths import cache_dir
-from obd.ui import datasets
+from obd.ui import datasets, state
 from tests.data.test_transitions_file import arrays, store
 from tests.helpers import DATASET, pendulum_dataset
 from tests.pages.conftest import Open
@@ -145,6 +145,20 @@ def test_a_failed_upload_keeps_the_form_and_leaves_nothing(open_page: Open, tmp_
     at.checkbox(key="import drop").check()
     at.button(key="import start").click().run()
     wait_until(at, lambda at: bool(at.metric))
+
+
+def test_the_search_lists_the_sets_of_that_name_first(open_page: Open) -> None:
+    at = open_page("data")
+    at.text_input(key="search").set_value("walker expert").run()
+    assert at.radio(key="data choice").options[0] == "Walker2d, medium expert"
+
+
+def test_the_teaching_panel_stays_open_when_the_teaching_is_over(teacher: Path, open_page: Open) -> None:
+    at = open_page("data", dataset=DATASET)
+    assert "teach start" not in [button.key for button in at.button]
+    state.tasks().start(("teach", DATASET), lambda task: None, "teacher").join()
+    at.run()
+    assert "teach start" in [button.key for button in at.button]
 
 
 def test_import_needs_a_file_and_a_valid_name(open_page: Open, tmp_path: Path) -> None:

@@ -60,6 +60,10 @@ def test_search(words: str, found: bool) -> None:
     assert cardtext.matches(INFO, words) is found
 
 
+def test_a_hit_in_the_name_counts_more_than_one_in_the_description() -> None:
+    assert cardtext.named(INFO, "MINE walk") and cardtext.named(INFO, "") and not cardtext.named(INFO, "hopper")
+
+
 def test_an_import_claims_no_repairs_that_it_did_not_make() -> None:
     repairs = [{"code": "clipped", "count": 3, "message": "3 entries clipped."}]
     assert "listed at the end" in cardtext.imported_sentence({"import": {"repairs": repairs}})

@@ -49,6 +49,15 @@ def test_raw_returns_are_not_called_normalised(tmp_path: Path) -> None:
     assert "raw" in scale(800.0, 800.0) and "expert" not in scale(800.0, 800.0)
 
 
+def test_what_cannot_race_says_so_before_any_episode_is_played(crew: Crew, monkeypatch: pytest.MonkeyPatch) -> None:
+    def played(*_: object) -> None:
+        raise AssertionError("an episode was played in vain")
+
+    monkeypatch.setattr(videos, "_episodes", played)
+    with pytest.raises(ObdError, match="side by side"):
+        make(request("race"), crew)
+
+
 def no_teacher() -> Teacher:
     raise ObdError("There is no teacher.")
 
