@@ -100,6 +100,8 @@ def run(*, quick: bool, say: Callable[[str], None], should_stop: ShouldStop) -> 
                 ours.append(timed(problem.ours))
                 opponents.append(timed(problem.plain))
                 workers.append(timed(problem.ours_on_all_cores) / cores)
+            if not ours:  # stopped before the first comparison
+                break
             name = str(compute).removeprefix("torch.")
             result[name] = {
                 "ours_seconds": round(statistics.median(ours), 4),
