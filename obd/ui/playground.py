@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import atexit
 import base64
-import gc
 import json
 import logging
 import threading
@@ -143,17 +142,6 @@ def references() -> dict[str, float]:
     }
 
 
-@lru_cache(maxsize=1)
-def settle_memory() -> None:
-    """Take what is loaded by now out of the garbage collector's sight, once.
-
-    Streamlit collects all garbage after every run of a page or fragment.  With PyTorch and its like loaded that takes
-    some 50 ms under the interpreter's lock, and with ten frames a second nothing would be left for the distillation.
-    """
-    gc.collect()
-    gc.freeze()
-
-
 _RUNNING: weakref.WeakSet[Runner] = weakref.WeakSet()
 
 
@@ -242,7 +230,6 @@ class Runner:
         try:
             torch.set_num_threads(1)
             still_life()
-            settle_memory()
             self._loop()
         except Exception:
             log.exception("the playground failed")

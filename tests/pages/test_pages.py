@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
+from streamlit.config import get_option
 from streamlit.runtime.forward_msg_cache import populate_hash_if_needed
 from streamlit.testing.v1 import AppTest
 
@@ -63,6 +64,11 @@ def test_pages_are_compiled_without_a_syntax_tree(open_page: Open, monkeypatch: 
 
     monkeypatch.setattr("streamlit.runtime.scriptrunner.magic.add_magic", never)
     assert open_page("learn").segmented_control
+
+
+def test_a_page_does_not_end_with_a_search_for_garbage() -> None:
+    """It holds the interpreter's lock for 50 ms and more, and a timer's tick is such an end: distillations wait."""
+    assert get_option("runner.postScriptGC") is False
 
 
 def test_the_server_never_refers_to_what_a_page_was_sent_before() -> None:
