@@ -61,7 +61,7 @@ if (!window.obdHistory) {
   const touch = () => { touched = true; back = null; };
   addEventListener("keydown", touch, true);
   addEventListener("pointerdown", touch, true);
-  const links = ["stTopNavLink", "stSidebarNavLink", "stPageLink-NavLink"].map((name) => `[data-testid=${name}]`).join();
+  const links = "[data-testid=stTopNavLink], [data-testid=stSidebarNavLink], [data-testid=stPageLink-NavLink]";
   document.addEventListener("click", (event) => {
     if (!event.isTrusted) return;
     forget();
