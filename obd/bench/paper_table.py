@@ -21,6 +21,7 @@ from obd.config import DistillConfig, preset
 from obd.data.catalog import BUILTIN, load_dataset
 from obd.data.dataset import OfflineDataset
 from obd.engine.distill import distill
+from obd.errors import ObdError
 from obd.evaluation import rollout_returns
 from obd.events import ShouldStop
 from obd.policy import EnsemblePolicy, Policy
@@ -49,7 +50,16 @@ def run(
         datasets, methods: ids and keys of METHODS; all when empty.
         steps: outer steps of the default settings in ``seconds``, instead of measuring; the paper's settings get
             their share by the ratio of a trial of both.
+
+    Raises:
+        ObdError: there is no such method.
     """
+    for method in methods:
+        if method not in METHODS:
+            raise ObdError(
+                f"Unknown method {method!r}; known are {', '.join(METHODS)}. Random selection, whole-data BC and the "
+                "teacher are measured by `python -m obd bench baselines`."
+            )
     path = Path(tempfile.mkdtemp()) / "quick.jsonl" if quick else lines_path(NAME)
     lines = read_lines(path, FIELDS)
     budget = 2.0 if quick else seconds

@@ -8,6 +8,7 @@ import pytest
 
 from obd.bench import paper_table
 from obd.config import DistillConfig
+from obd.errors import ObdError
 from obd.runs.paper_table import METHODS, Method
 from obd.runs.statistics import bootstrap_interval, interquartile_mean
 from tests.helpers import DATASET, store_pendulum, tiny_config
@@ -59,6 +60,12 @@ def test_the_table_continues_where_it_ended(small: Path) -> None:
 
 def test_given_steps_are_shared_out_by_the_ratio_of_a_trial(small: Path) -> None:
     assert paper_table.step_counts([], 7.0, 100, ["pbc", "paper"]) == {"default": 100, "paper": 50}
+
+
+def test_an_unknown_method_is_named_before_anything_is_measured(small: Path) -> None:
+    with pytest.raises(ObdError, match=r"'random_selection'; known are av_pbc.*bench baselines"):
+        table([], methods=["random_selection"])
+    assert not small.exists()
 
 
 def test_a_stopped_run_leaves_no_line(small: Path) -> None:
