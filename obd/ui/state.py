@@ -7,6 +7,7 @@ of a large array.
 from __future__ import annotations
 
 import atexit
+import importlib
 import threading
 from collections import OrderedDict, defaultdict
 from collections.abc import Callable
@@ -48,7 +49,9 @@ def job_queue() -> JobQueue:
     empty_trash()
     queue = JobQueue(shelf().get)  # a dataset that a page has opened serves the runs too
     # The standard library's pools refuse work as soon as the interpreter shuts down, and atexit comes after that:
-    # runs would fail instead of stopping.  The pools themselves use this hook; the one registered last goes first.
+    # runs would fail instead of stopping.  The pools themselves use this hook, and the one registered last goes first.
+    for pool in ("process", "thread"):  # they register when they are imported
+        importlib.import_module(f"concurrent.futures.{pool}")
     register = getattr(threading, "_register_atexit", atexit.register)
     register(queue.close)
     return queue

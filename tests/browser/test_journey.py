@@ -204,6 +204,16 @@ def test_journey(address: str, page: Page) -> None:
     expect(other.get_by_text("reach a normalised return of")).to_be_visible()
     nothing_broken(other)
 
-    # Close the app while a run is going on; the fixture looks at what is left of it.
+    # Stop a run and resume it.
     page.get_by_role("button", name="Start", exact=True).click()
-    page.get_by_role("button", name="Stop", exact=True).wait_for()
+    stop = page.get_by_role("button", name="Stop", exact=True)
+    stop.click()
+    resume = page.get_by_role("button", name="Resume", exact=True)
+    resume.wait_for()
+    assert "stopped" in {run.status()["state"] for run in list_runs()}
+    resume.click()
+    stop.wait_for()
+    wait_for(lambda: "running" in {run.status()["state"] for run in list_runs()}, 60, "the run does not go on")
+    nothing_broken(page)
+
+    # Close the app while it is going on; the fixture looks at what is left of it.
