@@ -108,12 +108,16 @@ def train_other_students(
         raise ObdError(f"Unknown architecture {architecture!r}; known are {', '.join(ARCHITECTURES)}.")
     if optimizer not in {"recipe", *OPTIMIZERS}:
         raise ObdError(f"Unknown optimizer {optimizer!r}; known are recipe, {', '.join(OPTIMIZERS)}.")
-    recipe = distilled.recipe
-    own = own_names(recipe)
-    if network(recipe, architecture) == network(recipe, "recipe") and optimizer in {"recipe", own[1]}:
+    if is_recipes_own(distilled.recipe, architecture, optimizer):
         return train_students(distilled, count, seed)
     set_precision(distilled.card.get("settings", {}).get("precision", "auto"))
     return [_train_other(distilled, generator(seed, index), architecture, optimizer) for index in range(count)]
+
+
+def is_recipes_own(recipe: Recipe, architecture: str, optimizer: str) -> bool:
+    """Whether the two (known) names stand for the student that a set was distilled for."""
+    own_network = network(recipe, architecture) == network(recipe, "recipe")
+    return own_network and optimizer in {"recipe", own_names(recipe)[1]}
 
 
 def network(recipe: Recipe, architecture: str) -> tuple[tuple[int, ...], bool]:

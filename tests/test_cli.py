@@ -14,7 +14,9 @@ import pytest
 
 from obd.__main__ import main
 from obd.config import DistillConfig
+from obd.paths import runs_dir
 from obd.runs.store import Run
+from obd.ui.monitor import RunReader
 from tests.data.test_transitions_file import arrays, store
 from tests.helpers import DATASET, store_pendulum, tiny_config
 from tests.teachers.test_import_policy import state, write
@@ -103,6 +105,32 @@ def test_distil_evaluate_and_resume(capsys: pytest.CaptureFixture[str], teacher:
     assert "ensemble_normalized_return_mean" not in other
     assert "complete" in refuse(capsys, "resume", out)
     assert "already exists" in refuse(capsys, "distill", *TINY, "--objective", "dbc", "--out", out)
+
+
+def test_scores_are_stored_with_a_finished_run_of_the_runs_folder(
+    capsys: pytest.CaptureFixture[str], teacher: Path, tmp_path: Path
+) -> None:
+    made, elsewhere = runs_dir() / "made", tmp_path / "elsewhere"
+    for out in (made, elsewhere):
+        run(capsys, "distill", *TINY, "--objective", "dbc", "--steps", 3, "--out", out)
+    small = ("--students", 2, "--episodes", 1)
+    assert run(capsys, "evaluate", elsewhere, *small)["stored"] is False and Run(elsewhere).evaluation() == {}
+    assert run(capsys, "evaluate", made, *small, "--optimizer", "adam")["stored"] is False
+    assert Run(made).evaluation() == {}
+
+    printed = run(capsys, "evaluate", made, *small, "--ensemble")
+    view = RunReader(made).read()
+    assert printed["stored"] is True and view.result() is not None
+    assert view.result().mean == printed["normalized_return_mean"]
+    assert view.evaluation["ensemble"]["normalized_return_mean"] == printed["ensemble_normalized_return_mean"]
+    assert view.evaluation["students"]["student_seconds"] > 0
+
+    assert run(capsys, "evaluate", made, "--students", 1, "--episodes", 1)["stored"] is False  # fewer episodes
+    assert Run(made).evaluation() == view.evaluation
+    assert run(capsys, "evaluate", made, "--students", 2, "--episodes", 2)["stored"] is True
+    assert Run(made).evaluation()["students"]["episodes"] == 2
+    Run(made).write_status(state="stopped")
+    assert run(capsys, "evaluate", made, "--students", 3, "--episodes", 2)["stored"] is False
 
 
 def test_density_weights(capsys: pytest.CaptureFixture[str], teacher: Path, tmp_path: Path) -> None:

@@ -230,8 +230,9 @@ def evaluate(arguments: argparse.Namespace, stop: Interrupt) -> Output:
     from obd.evaluation import evaluate as score
     from obd.policy import EnsemblePolicy
     from obd.runs.execute import EVALUATION_SEED
+    from obd.runs.manage import keep_scores
     from obd.runs.store import open_run
-    from obd.students import train_other_students
+    from obd.students import is_recipes_own, train_other_students
 
     run = open_run(arguments.run_dir)
     distilled = run.distilled()
@@ -245,15 +246,23 @@ def evaluate(arguments: argparse.Namespace, stop: Interrupt) -> Output:
         architecture=arguments.architecture,
         optimizer=arguments.optimizer,
     )
+    student_seconds = (time.monotonic() - start) / arguments.students
     keywords: dict[str, Any] = {"episodes": arguments.episodes, "seed": EVALUATION_SEED + arguments.seed}
     result = score(env_id, policies, reference, on_progress=ProgressLine("Students"), should_stop=stop, **keywords)
     output = result.to_dict() | {"student_steps": distilled.recipe.inner_steps}
+    scores = {"students": result.to_dict() | {"student_seconds": round(student_seconds, 3)}}
     if arguments.ensemble:
         line = ProgressLine("Ensemble")
         together = score(
             env_id, [EnsemblePolicy(tuple(policies))], reference, on_progress=line, should_stop=stop, **keywords
         )
         output["ensemble_normalized_return_mean"] = together.normalized_return_mean
+        scores["ensemble"] = together.to_dict()
+    why_not = "these are other students than the set was distilled for"
+    if is_recipes_own(distilled.recipe, arguments.architecture, arguments.optimizer):
+        why_not = keep_scores(run, scores)
+    say(f"Not stored: {why_not}." if why_not else "Stored with the run, where the app shows it.")
+    output["stored"] = not why_not
     output["seconds"] = round(time.monotonic() - start, 2)
     return output
 

@@ -53,8 +53,10 @@ def build_parser() -> argparse.ArgumentParser:
     parser = Parser(prog="python -m obd", description="Offline behaviour distillation from the command line.")
     subparsers = parser.add_subparsers(dest="command", required=True, parser_class=Parser)
 
-    def command(name: str, function: Callable[[argparse.Namespace, Interrupt], commands.Output], text: str) -> Parser:
-        sub: Parser = subparsers.add_parser(name, help=text, description=text)
+    def command(
+        name: str, function: Callable[[argparse.Namespace, Interrupt], commands.Output], text: str, more: str = ""
+    ) -> Parser:
+        sub: Parser = subparsers.add_parser(name, help=text, description=text + more)
         sub.set_defaults(function=function)
         sub.add_argument("--json", action="store_true", help="print one JSON object to stdout")
         return sub
@@ -108,7 +110,12 @@ def build_parser() -> argparse.ArgumentParser:
     sub = command("resume", commands.resume, "continue a stopped or interrupted run")
     sub.add_argument("run_dir", type=Path)
 
-    sub = command("evaluate", commands.evaluate, "train students on a distilled set and measure their returns")
+    more = (
+        ". For a finished run in the runs folder the scores of the students it was distilled for (recipe, recipe) are "
+        "stored with the run, where the app shows them, unless those it has are from more episodes; in every other "
+        "case they are printed only."
+    )
+    sub = command("evaluate", commands.evaluate, "train students on a distilled set and measure their returns", more)
     sub.add_argument("run_dir", type=Path)
     sub.add_argument("--students", type=positive, default=10)
     sub.add_argument("--episodes", type=positive, default=10)

@@ -82,8 +82,7 @@ def _builtin() -> dict[str, BuiltinDataset]:
             title=f"{name}, medium replay",
             description=(
                 "Made like D4RL's medium-replay sets: a soft actor-critic agent on its way from random actions to a "
-                "medium level (about half of D4RL's expert; D4RL's own are at about a third); its snapshots play equal "
-                "shares with exploration noise."
+                "medium level (about half of D4RL's expert); its snapshots play equal shares with exploration noise."
             ),
             sources=(Source(medium, "all"),),
         )
@@ -92,7 +91,7 @@ def _builtin() -> dict[str, BuiltinDataset]:
             title=f"{name}, medium",
             description=(
                 "Made like D4RL's medium sets: one soft actor-critic policy, stopped at a medium level, plays with "
-                "exploration noise. That level is about half of D4RL's expert; D4RL itself stops at about a third."
+                "exploration noise. That level is about half of D4RL's expert."
             ),
             sources=(Source(medium, "last"),),
         )

@@ -1,8 +1,9 @@
-"""From an observation back to the robot's pose: generalised positions and velocities of MuJoCo.
+"""From an observation back to the robot's pose: generalised positions and velocities.
 
-The observation of these environments is the positions without the root's x (which the reward does not depend on),
+The observation of the MuJoCo environments is the positions without the root's x (which the reward does not depend on),
 followed by the velocities and, for the ant, by contact forces.  See the ``_get_obs`` of each environment in Gymnasium
-(``gymnasium/envs/mujoco``).
+(``gymnasium/envs/mujoco``).  Pendulum-v1 (``classic_control``) observes the cosine and the sine of its angle, and
+the angular velocity.
 """
 
 from __future__ import annotations
@@ -49,13 +50,16 @@ LAYOUTS: dict[str, ObservationLayout] = {
     "InvertedPendulum-v5": ObservationLayout(positions=2, velocities=2, hidden=0),
 }
 
+PENDULUM = "Pendulum-v1"
+POSED = (*LAYOUTS, PENDULUM)  # environments whose observation tells the state
+
 # Where qpos holds the torso's height and pitch: the root of these slides along x and z and turns about y.
 TORSO: dict[str, tuple[int, int]] = {"HalfCheetah-v5": (1, 2), "Hopper-v5": (1, 2), "Walker2d-v5": (1, 2)}
 
 
 def supports_pose(env_id: str) -> bool:
     """Whether :func:`state_from_observation` knows the environment."""
-    return env_id in LAYOUTS
+    return env_id in POSED
 
 
 def state_from_observation(env_id: str, observations: NDArray[np.floating[Any]]) -> tuple[Float, Float]:
@@ -66,26 +70,38 @@ def state_from_observation(env_id: str, observations: NDArray[np.floating[Any]])
         observations: raw units, ``[..., obs_dim]``.
 
     Returns:
-        ``qpos [..., nq]`` with the root's x at 0 and ``qvel [..., nv]``; angles in radians, seconds and metres.
+        ``qpos [..., nq]`` with the root's x at 0 and ``qvel [..., nv]``; angles in radians, seconds and metres.  The
+        pendulum's angle is 0 upright; of a cosine and a sine off the unit circle the direction counts.
 
     Raises:
         ObdError: the environment is unknown, the width is wrong, or an entry is not finite.
     """
-    layout = LAYOUTS.get(env_id)
-    if layout is None:
-        raise ObdError(f"Poses of {env_id} cannot be drawn; use one of {', '.join(LAYOUTS)}.")
+    if not supports_pose(env_id):
+        raise ObdError(f"Poses of {env_id} cannot be drawn; use one of {', '.join(POSED)}.")
     values = np.asarray(observations, dtype=np.float64)
-    if values.ndim == 0 or values.shape[-1] != layout.observation_dim:
+    width = 3 if env_id == PENDULUM else LAYOUTS[env_id].observation_dim
+    if values.ndim == 0 or values.shape[-1] != width:
         raise ObdError(
-            f"An observation of {env_id} has {layout.observation_dim} numbers, not "
+            f"An observation of {env_id} has {width} numbers, not "
             f"{values.shape[-1] if values.ndim else 1}; choose the data set's own environment."
         )
     if not np.isfinite(values).all():
         raise ObdError("An observation holds NaN or infinity, so it has no pose; distil or import it again.")
+    if env_id == PENDULUM:
+        return np.arctan2(values[..., 1:2], values[..., :1]), values[..., 2:].copy()
+    layout = LAYOUTS[env_id]
     seen = layout.positions - layout.hidden
     root = np.zeros((*values.shape[:-1], layout.hidden))
     velocities = values[..., seen : seen + layout.velocities]
     return np.concatenate([root, values[..., :seen]], axis=-1), velocities.copy()
+
+
+def set_state(env: Any, qpos: Float, qvel: Float) -> None:
+    """Put an unwrapped environment that :func:`supports_pose` accepts into a state ``[nq]``, ``[nv]``."""
+    if hasattr(env, "set_state"):
+        env.set_state(qpos, qvel)
+    else:  # classic control
+        env.state = np.concatenate([qpos, qvel])
 
 
 def has_torso(env_id: str) -> bool:

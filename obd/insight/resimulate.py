@@ -18,7 +18,7 @@ from obd.data.findings import Report
 from obd.data.simulate import from_unit, make_env
 from obd.errors import Cancelled, ObdError
 from obd.events import ShouldStop
-from obd.insight.pose import LAYOUTS, state_from_observation
+from obd.insight.pose import POSED, set_state, state_from_observation, supports_pose
 
 SAMPLE = 150  # transitions simulated, each with three actions
 TERMINALS = 50  # ends simulated
@@ -49,7 +49,7 @@ def check_steps(dataset: OfflineDataset, rows: NDArray[np.int64], states: States
     if len(rows) == 0:  # no two steps follow each other
         return
     if states is None:
-        if dataset.env_id not in LAYOUTS:
+        if not supports_pose(dataset.env_id):
             report.warn(
                 "steps_not_checked",
                 1,
@@ -118,10 +118,10 @@ def recompute_rewards(
         ObdError: the observations of this environment do not tell the state.
         Cancelled: ``should_stop()`` returned true.
     """
-    if dataset.env_id not in LAYOUTS:
+    if not supports_pose(dataset.env_id):
         raise ObdError(
             f"Rewards of {dataset.env_id} cannot be computed again, because its observations do not tell the "
-            f"simulator's state; that works for {', '.join(LAYOUTS)}."
+            f"simulator's state; that works for {', '.join(POSED)}."
         )
     rewards = np.empty(len(dataset), np.float32)
     with _Stepper(dataset) as stepper:
@@ -153,7 +153,7 @@ class _Stepper:
         self.env.close()
 
     def __call__(self, qpos: Any, qvel: Any, action: Any) -> tuple[NDArray[np.float64], float, bool]:
-        self.inner.set_state(qpos, qvel)
+        set_state(self.inner, qpos, qvel)
         scaled = from_unit(action, self.dataset.action_low, self.dataset.action_high)
         observation, reward, over, *_ = self.inner.step(scaled)
         return np.asarray(observation, np.float64), float(reward), bool(over)

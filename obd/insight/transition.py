@@ -12,7 +12,7 @@ from obd.data.simulate import from_unit, make_env
 from obd.errors import Cancelled
 from obd.insight.criticality import UsualPosture, imbalance
 from obd.insight.effects import Interval, mean_interval
-from obd.insight.pose import state_from_observation
+from obd.insight.pose import set_state, state_from_observation
 
 RANDOM_ACTIONS = 16
 
@@ -42,7 +42,7 @@ def step_from(
         for row, (position, velocity) in enumerate(zip(qpos, qvel, strict=True)):
             if should_stop is not None and should_stop():
                 raise Cancelled
-            env.unwrapped.set_state(position, velocity)
+            set_state(env.unwrapped, position, velocity)
             # Past the time limit's wrapper, which would ask for a reset after some hundred states.
             following[row] = env.unwrapped.step(from_unit(np.clip(actions[row], -1, 1), low, high))[0]
     finally:

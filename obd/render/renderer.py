@@ -1,4 +1,4 @@
-"""One door to both renderers."""
+"""One door to all renderers."""
 
 from __future__ import annotations
 
@@ -10,16 +10,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from obd.errors import ObdError
+from obd.insight.pose import PENDULUM
 from obd.render.backend import gl_backend
 from obd.render.mujoco_frames import MujocoRenderer
+from obd.render.pendulum import PendulumRenderer
 from obd.render.scene import Image
 from obd.render.schematic import SchematicRenderer
 
-Kind = Literal["mujoco", "schematic"]
+Kind = Literal["mujoco", "schematic", "drawing"]  # schematic: in place of MuJoCo's; drawing: there is no other
 
 
 class Drawer(Protocol):
-    """What both renderers can do."""
+    """What all renderers can do."""
 
     def render(
         self, qpos: NDArray[np.float64], qvel: NDArray[np.float64] | None = None, *, accent: str | None = None
@@ -27,7 +29,7 @@ class Drawer(Protocol):
 
 
 class Renderer:
-    """Draws with MuJoCo while it works and schematically from the first frame that fails on.
+    """Draws with MuJoCo while it works and schematically from the first frame that fails on; the pendulum by itself.
 
     A context manager; make it and use it in one thread.
     """
@@ -36,18 +38,19 @@ class Renderer:
 
     def __init__(self, env_id: str, width: int, height: int, *, schematic: bool = False) -> None:
         self.env_id, self.width, self.height = env_id, width, height
-        self._schematic = SchematicRenderer(env_id, width, height)
-        self._drawer: Drawer = self._schematic
+        own = env_id == PENDULUM
+        self._fallback: Drawer = PendulumRenderer(width, height) if own else SchematicRenderer(env_id, width, height)
+        self._drawer: Drawer = self._fallback
         self._stack = ExitStack()
-        self._wants_mujoco = not schematic
-        self.kind = "schematic"
+        self._wants_mujoco = not (schematic or own)
+        self.kind = "drawing" if own else "schematic"
         self.used: set[Kind] = set()  # what drew the pictures handed out so far
 
     def __enter__(self) -> Self:
         if self._wants_mujoco and gl_backend() is not None:
             try:
                 drawer = self._stack.enter_context(MujocoRenderer(self.env_id, self.width, self.height))
-                drawer.render(self._schematic.scene.model.qpos0)
+                drawer.render(drawer.scene.model.qpos0)
                 self._drawer, self.kind = drawer, "mujoco"
             except Exception:
                 # Whatever a graphics driver throws, the schematic picture is the better answer.
@@ -66,23 +69,30 @@ class Renderer:
         except ObdError:
             raise
         except Exception:  # an empty frame, another thread, a driver that gave up
-            if self.kind == "schematic":
+            if self._drawer is self._fallback:
                 raise
-            self._drawer, self.kind = self._schematic, "schematic"
+            self._drawer, self.kind = self._fallback, "schematic"
             picture = self._drawer.render(qpos, qvel, accent=accent)
         self.used.add(self.kind)
         return picture
 
 
 def make_renderer(env_id: str, width: int, height: int, *, schematic: bool = False) -> Renderer:
-    """A context manager that draws states of ``env_id``; its ``kind`` is ``"mujoco"`` or ``"schematic"``.
+    """A context manager that draws states of ``env_id``; its ``kind`` says how.
 
     Args:
-        env_id: a MuJoCo environment of Gymnasium.
+        env_id: a MuJoCo environment of Gymnasium, or Pendulum-v1.
         width, height: of the picture, in pixels.
         schematic: draw schematically even if OpenGL works.
 
     Raises:
-        ObdError: the environment does not exist or is not a MuJoCo one.
+        ObdError: the environment does not exist or is neither.
     """
     return Renderer(env_id, width, height, schematic=schematic)
+
+
+def expected_kind(env_id: str) -> Kind:
+    """How states of ``env_id`` will be drawn, without opening a renderer."""
+    if env_id == PENDULUM:
+        return "drawing"
+    return "schematic" if gl_backend() is None else "mujoco"

@@ -209,8 +209,8 @@ class SchematicRenderer:
         start, end = self._pixel(position - half, centre), self._pixel(position + half, centre)
         radius = float(size[0] or model.geom_rbound[part.geom]) * self._scale
         rim = min(max(1.5 * SUPERSAMPLING, 0.006 * self._scale), 0.4 * radius)  # thumbnails have thin limbs
-        _capsule(draw, start, end, radius, outline)
-        _capsule(draw, start, end, radius - rim, colour)
+        capsule(draw, start, end, radius, outline)
+        capsule(draw, start, end, radius - rim, colour)
 
 
 def limbs(env_id: str, observations: NDArray[np.floating[Any]]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
@@ -250,9 +250,10 @@ def mujoco_positions(model: Any, data: Any, qpos: NDArray[np.float64]) -> None:
     mujoco.mj_kinematics(model, data)
 
 
-def _capsule(
+def capsule(
     draw: ImageDraw.ImageDraw, start: tuple[float, float], end: tuple[float, float], radius: float, fill: Colour
 ) -> None:
+    """A thick line with round ends (pixels); a disc where both ends are one."""
     for x, y in (start, end):
         draw.ellipse((x - radius, y - radius, x + radius, y + radius), fill=fill)
     length = math.hypot(end[0] - start[0], end[1] - start[1])

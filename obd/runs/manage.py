@@ -16,6 +16,7 @@ import unicodedata
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from obd.config import dumps
 from obd.errors import ObdError
@@ -87,6 +88,24 @@ def check_own(run: Run) -> None:
         raise ObdError("The showcase ships with the studio and cannot be changed; make a run of your own first.")
     if not (run.path / "config.json").is_file():
         raise ObdError(f"There is no run {run.id}; it may have been deleted.")
+
+
+def keep_scores(run: Run, scores: dict[str, dict[str, Any]]) -> str:
+    """Write the scores of the recipe's own students (``students``, perhaps ``ensemble``) down as the app does.
+
+    Returns why they were not: the run is not in the runs directory, may still go on, or has scores from more episodes.
+    Empty when they were.  Raises ObdError when the disk is full.
+    """
+    if not is_own(run):
+        return f"the run does not lie in {runs_dir()}"
+    if run.status()["state"] != "finished":
+        return "the run is not finished"
+    old, new = run.evaluation().get("students") or {}, scores["students"]
+    episodes = int(old.get("students", 0)) * int(old.get("episodes", 0))
+    if episodes > int(new["students"]) * int(new["episodes"]):
+        return f"the stored score is from more episodes ({episodes})"
+    run.write_evaluation(scores)
+    return ""
 
 
 def delete_runs(runs: Sequence[Run]) -> list[str]:

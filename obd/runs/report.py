@@ -164,8 +164,19 @@ def lines_svg(
     return _svg(HEIGHT + 18 * legend_rows + 6, f"{y_name} over {x_name}", parts)
 
 
-def bars_svg(bars: Sequence[Bar], *, axis_name: str, ends: tuple[float, float], reference_name: str) -> str:
-    """Horizontal bars with 95 % whiskers; a diamond marks the published figure of the same method."""
+def bars_svg(
+    bars: Sequence[Bar],
+    *,
+    axis_name: str,
+    ends: tuple[float, float],
+    reference_name: str,
+    number: str = "%.1f",
+    points: bool = False,
+) -> str:
+    """Horizontal bars from zero (``points``: circles) with 95 % whiskers; diamonds mark published figures.
+
+    ``number`` is the format of the means.
+    """
     left, low, high = 210, *ends
     bottom = ROW * len(bars) + TOP
 
@@ -178,17 +189,21 @@ def bars_svg(bars: Sequence[Bar], *, axis_name: str, ends: tuple[float, float], 
         parts.append(_text(place(tick), bottom + 16, f"{tick:g}", "middle"))
     for row, bar in enumerate(bars):
         y = TOP + ROW * row + ROW / 2
-        start, end = sorted((place(0.0), place(bar.mean)))
         look = f'fill="{escape(bar.colour)}" fill-opacity="{0.35 if bar.hollow else 1}" stroke="{escape(bar.colour)}"'
-        parts.append(f'<rect x="{start:.1f}" y="{y - 8:.1f}" width="{end - start:.1f}" height="16" {look}/>')
+        if points:
+            parts.append(f'<circle cx="{place(bar.mean):.1f}" cy="{y:.1f}" r="7" {look}/>')
+        else:
+            start, end = sorted((place(0.0), place(bar.mean)))
+            parts.append(f'<rect x="{start:.1f}" y="{y - 8:.1f}" width="{end - start:.1f}" height="16" {look}/>')
         whisker = f"M{place(bar.low):.1f} {y - 5:.1f}v10m0-5H{place(bar.high):.1f}m0-5v10"
         parts.append(f'<path class="ink" d="{whisker}"/>')
         parts.append(_text(left - 8, y + 4, bar.name, "end"))
-        parts.append(_text(WIDTH - VALUES + 12, y + 4, f"{bar.mean:.1f}", "start"))
+        parts.append(_text(WIDTH - VALUES + 12, y + 4, number % bar.mean, "start"))
         if bar.reference is not None:
             parts.append(_text(WIDTH - VALUES + 52, y + 4, f"◆ {bar.reference:.1f}", "start"))
             parts.append(f'<path class="mark" d="M{place(bar.reference):.1f} {y - 9:.1f}l6 9l-6 9l-6-9z"/>')
-    parts.append(_text(left, bottom + 34, f"{axis_name}; whiskers: 95 % interval; {reference_name}", "start"))
+    marked = f"; {reference_name}" if any(bar.reference is not None for bar in bars) else ""
+    parts.append(_text(left, bottom + 34, f"{axis_name}; whiskers: 95 % interval{marked}", "start"))
     return _svg(bottom + 42, f"{axis_name} of {len(bars)} methods", parts)
 
 

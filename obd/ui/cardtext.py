@@ -8,7 +8,7 @@ from typing import Any
 
 from obd.data.card import Card, normalized_scale
 from obd.data.catalog import DatasetInfo
-from obd.insight.pose import LAYOUTS, supports_pose
+from obd.insight.pose import POSED, supports_pose
 from obd.ui.sentences import count
 
 ORIGINS = {"builtin": "Built in", "local": "On this machine", "remote": "Minari's server"}
@@ -109,7 +109,7 @@ def no_pose_sentence(env_id: str) -> str:
     if supports_pose(env_id):
         return ""
     return (
-        f"States of {env_id or 'this environment'} cannot be drawn as pictures (those of {', '.join(LAYOUTS)} can); "
+        f"States of {env_id or 'this environment'} cannot be drawn as pictures (those of {', '.join(POSED)} can); "
         "everything else works without."
     )
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from obd.ui.series import Values, linear_extent, log_extent, log_ticks, smooth, thin
+from obd.ui.series import Values, fitted_extent, linear_extent, log_extent, log_ticks, smooth, thin
 from obd.ui.theme import NEUTRAL, style
 
 Spec = dict[str, Any]
@@ -84,17 +84,46 @@ def half_life(outer_steps: int) -> float:
     return max(3.0, outer_steps / 100)
 
 
+def return_name(raw: bool) -> str:
+    """What an axis of returns is called; raw ones have no reference returns to be measured by."""
+    return "raw return (higher is better)" if raw else "normalised return"
+
+
+def return_number(raw: bool) -> str:
+    """The format of a return in a chart: raw ones may lie below one or in the thousands."""
+    return "%.4g" if raw else "%.1f"
+
+
+def return_axis(values: Sequence[float], *, raw: bool = False, at_least: float = 20.0) -> Spec:
+    """The axis of a chart of returns, which holds ``values``.
+
+    Normalised ones mean something at 0 (random) and 100 (expert), so the axis holds 0 and ``at_least``.  Raw ones do
+    not, so it fits the values.
+    """
+    axis: Spec = {
+        "type": "value",
+        "name": return_name(raw),
+        "splitLine": {"show": True, "lineStyle": {"opacity": 0.35}},
+    }
+    if raw:
+        low, high, step = fitted_extent(min(values), max(values)) if values else (0.0, 1.0, 0.2)
+        return axis | {"min": low, "max": high, "interval": step}
+    low, high = linear_extent(min([0.0, *values]), max([at_least, *values]), step=10.0)
+    return axis | {"min": low, "max": high}
+
+
 def return_chart(
     points: Mapping[str, Sequence[Estimate]],
     outer_steps: int,
     references: Mapping[str, float],
     *,
-    axis_name: str = "normalised return",
+    raw: bool = False,
 ) -> Spec:
     """Returns measured at snapshots with 95 % whiskers; baselines as horizontal lines."""
     measured = [e for estimates in points.values() for e in estimates]
-    lowest = min([0.0, *references.values(), *(e.low for e in measured)])
-    low, high = linear_extent(lowest, max([40.0, *references.values(), *(e.high for e in measured)]), step=10.0)
+    ends = [*references.values(), *(end for e in measured for end in (e.low, e.high))]
+    axis = return_axis(ends, raw=raw, at_least=40.0)
+    height = axis["max"] - axis["min"]
     series: list[Spec] = []
     for index, (key, estimates) in enumerate(points.items()):
         look = style(key)
@@ -108,30 +137,22 @@ def return_chart(
         series.append(_whiskers([(x, e) for (x, _), e in zip(line, estimates, strict=True)], look.colour))
     for key, value in references.items():
         gaps = [value - other for name, other in references.items() if name != key]
-        nearest = min(gaps, key=abs, default=high - low)
-        side = "middle" if abs(nearest) > NEAR * (high - low) else "bottom" if nearest > 0 else "top"
+        nearest = min(gaps, key=abs, default=height)
+        side = "middle" if abs(nearest) > NEAR * height else "bottom" if nearest > 0 else "top"
         series.append(reference_line(key, value, {"position": "end", "verticalAlign": side, "distance": 9}))
     return {
         "animation": False,
         "grid": {**GRID, "right": BESIDE} if references else GRID,
         "legend": {"show": False},
-        "tooltip": {"trigger": "item", "valueFormatter": "%.1f"},
+        "tooltip": {"trigger": "item", "valueFormatter": return_number(raw)},
         "xAxis": _x_axis("outer steps", outer_steps),
-        "yAxis": {
-            "type": "value",
-            "min": low,
-            "max": high,
-            "name": axis_name,
-            "nameTextStyle": {"align": "left"},
-            "nameGap": 12,
-            "splitLine": {"show": True, "lineStyle": {"opacity": 0.35}},
-        },
+        "yAxis": axis | {"nameTextStyle": {"align": "left"}, "nameGap": 12},
         "series": series,
     }
 
 
-def return_bars(rows: Sequence[tuple[str, Estimate]], *, axis_name: str = "normalised return") -> Spec:
-    """Horizontal bars with 95 % whiskers, one per method, in the order given (top first)."""
+def return_bars(rows: Sequence[tuple[str, Estimate]]) -> Spec:
+    """Horizontal bars of normalised returns with 95 % whiskers, one per method, in the order given (top first)."""
     names = [style(key).label for key, _ in rows]
     bars = [
         {"value": round(estimate.mean, 2), "itemStyle": {"color": style(key).colour, "borderRadius": [0, 3, 3, 0]}}
@@ -144,24 +165,14 @@ def return_bars(rows: Sequence[tuple[str, Estimate]], *, axis_name: str = "norma
         }
         for index, (_, estimate) in enumerate(rows)
     ]
-    low, high = linear_extent(
-        min([0.0, *(e.low for _, e in rows if e.low < -5)]), max([10.0, *(e.high * 1.12 for _, e in rows)]), step=10.0
-    )
+    ends = [*(e.low for _, e in rows if e.low < -5), *(1.12 * e.high for _, e in rows if e.high > 0)]
     whiskers = _whiskers([(index, e) for index, (_, e) in enumerate(rows)], NEUTRAL, horizontal=True)
     return {
         "animation": False,
         "grid": {**GRID, "top": 4},
         "legend": {"show": False},
         "tooltip": {"trigger": "item", "valueFormatter": "%.1f"},
-        "xAxis": {
-            "type": "value",
-            "min": low,
-            "max": high,
-            "name": axis_name,
-            "nameLocation": "middle",
-            "nameGap": 28,
-            "splitLine": {"show": True, "lineStyle": {"opacity": 0.35}},
-        },
+        "xAxis": return_axis(ends, at_least=10.0) | {"nameLocation": "middle", "nameGap": 28},
         "yAxis": {
             "type": "category",
             "data": names,

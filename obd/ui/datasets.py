@@ -17,7 +17,6 @@ from obd.data.identifiers import metadata_of
 from obd.data.remote import download, list_remote
 from obd.errors import ObdError
 from obd.paths import cache_dir
-from obd.render.backend import gl_backend
 from obd.ui import state
 from obd.ui.tasks import Task
 
@@ -109,10 +108,12 @@ def strip(dataset_id: str, env_id: str, card: Card) -> tuple[Strip | None, Key]:
     shelf = state.shelf()
 
     def work(task: Task) -> Strip:
-        from obd.render.poses import DRAWING, pose_images  # imports MuJoCo, which the first paint need not wait for
+        # These import MuJoCo, which the first paint need not wait for.
+        from obd.render.poses import DRAWING, pose_images
+        from obd.render.renderer import expected_kind
 
         dataset = shelf.get(dataset_id, task.part(0.0, 0.5), task.should_stop)
-        kind = "schematic" if gl_backend() is None else "mujoco"
+        kind = expected_kind(env_id)
         folder = cache_dir() / "strips"
         files = {name: folder / f"{dataset.content_hash[:16]}-{kind}{DRAWING}-{name}.webp" for name in SHOWN}
         episodes = [card["shown"][name] for name in SHOWN]

@@ -133,7 +133,7 @@ def _map(group: str, views: Sequence[RunView], _progress: GroupProgress) -> None
 def _returns(group: str, views: Sequence[RunView], progress: GroupProgress, references: Mapping[str, float]) -> None:
     points = {view.objective: view.estimates() for view in views}
     st.echarts_chart(
-        charts.return_chart(points, progress.outer_steps, references, axis_name=return_name(views)),
+        charts.return_chart(points, progress.outer_steps, references, raw=raw_returns(views)),
         key=f"returns {group}",
         height=HEIGHT,
         alt=return_alt(points, references),
@@ -192,12 +192,11 @@ def losses_caption(views: Sequence[RunView], outer_steps: int) -> str:
     return f"Loss since the start: {', '.join(falls)} (thick: smoothed). Compare falls, not heights."
 
 
-def return_name(views: Sequence[RunView]) -> str:
-    """What the returns of these runs are called: raw ones have no reference returns to be measured by."""
+def raw_returns(views: Sequence[RunView]) -> bool:
+    """Whether returns of these runs are raw, as they have no reference returns to be measured by."""
     measured = any(view.measured or view.evaluation for view in views)
     info = None if measured or not views else state.dataset_info(views[0].dataset)
-    raw = not all(view.normalised for view in views) or (info is not None and info.reference_returns is None)
-    return "return" if raw else "normalised return"
+    return not all(view.normalised for view in views) or (info is not None and info.reference_returns is None)
 
 
 def return_alt(points: Mapping[str, Sequence[Estimate]], references: Mapping[str, float]) -> str:

@@ -9,7 +9,7 @@ import streamlit as st
 from obd.runs.report import svg_file
 from obd.ui import comparison, overlays, report, state, takeaway, widgets
 from obd.ui.comparison import X_NAMES, Compared
-from obd.ui.live import return_name
+from obd.ui.live import raw_returns
 from obd.ui.monitor import read_all
 from obd.ui.overlays import Trace
 
@@ -20,11 +20,12 @@ def returns(compared: Sequence[Compared]) -> None:
     if not rows:
         st.info("None of these runs has been measured at its end; *Files* can measure a finished one.")
         return
-    sentence, name = comparison.bars_sentence(compared, rows), return_name([one.view for one in compared])
+    sentence, raw = comparison.bars_sentence(compared, rows), raw_returns([one.view for one in compared])
     st.markdown(widgets.plain(sentence))
-    takeaway.picture(overlays.comparison_bars(rows, name), "bars", sentence, 96 + 34 * len(rows))
-    st.caption("Whiskers: 95 % intervals over students. Paler bars: the mean action of all students of the set.")
-    drawing = svg_file(report.bars_drawing(rows, name))
+    takeaway.picture(overlays.comparison_bars(rows, raw=raw), "bars", sentence, 96 + 34 * len(rows))
+    means = "points" if raw else "bars"
+    st.caption(f"Whiskers: 95 % intervals over students. Paler {means}: the mean action of all students of the set.")
+    drawing = svg_file(report.bars_drawing(rows, raw))
     takeaway.save("returns", comparison.RESULT_HEADER, comparison.result_table(rows), drawing)
 
 
@@ -42,7 +43,7 @@ def curves(compared: Sequence[Compared], x: str, live: bool) -> None:
             _losses([trace for trace in traces if len(trace.x)], x, comparison.loss_sentence(fresh))
         with right:
             measured = [trace for trace in traces if trace.points]
-            _returns_on_the_way(measured, x, comparison.return_sentence(fresh), return_name(views))
+            _returns_on_the_way(measured, x, comparison.return_sentence(fresh), raw_returns(views))
         if live and not any(view.active for view in views):
             st.rerun()  # ends the timer
 
@@ -55,11 +56,11 @@ def _losses(traces: Sequence[Trace], x: str, sentence: str) -> None:
         takeaway.save("losses", *comparison.curve_rows(traces, "losses"), drawing)
 
 
-def _returns_on_the_way(traces: Sequence[Trace], x: str, sentence: str, name: str) -> None:
+def _returns_on_the_way(traces: Sequence[Trace], x: str, sentence: str, raw: bool) -> None:
     st.markdown(widgets.plain(sentence))
     if traces:
-        takeaway.picture(overlays.return_overlay(traces, X_NAMES[x], name), "returns", sentence, 360)
-        drawing = svg_file(report.return_drawing(traces, x, name))
+        takeaway.picture(overlays.return_overlay(traces, X_NAMES[x], raw=raw), "returns", sentence, 360)
+        drawing = svg_file(report.return_drawing(traces, x, raw))
         takeaway.save("curves", *comparison.curve_rows(traces, "returns"), drawing)
 
 

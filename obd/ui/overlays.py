@@ -19,8 +19,10 @@ from obd.ui.charts import (
     half_life,
     pairs,
     reference_line,
+    return_axis,
+    return_number,
 )
-from obd.ui.series import Values, linear_extent, log_extent, log_ticks, smooth, thin
+from obd.ui.series import Values, log_extent, log_ticks, smooth, thin
 from obd.ui.theme import CIVIDIS, NEUTRAL, style
 
 PAPER = "#D55E00"  # vermilion of the Okabe-Ito palette: no method has it
@@ -67,9 +69,8 @@ def loss_overlay(traces: Sequence[Trace], x_name: str) -> Spec:
     return _overlay(traces, x_name, axis | {"axisLabel": ticks, "axisTick": ticks}, series, "losses", "%.4f")
 
 
-def return_overlay(traces: Sequence[Trace], x_name: str, y_name: str = "normalised return") -> Spec:
+def return_overlay(traces: Sequence[Trace], x_name: str, *, raw: bool = False) -> Spec:
     """Returns measured on the way, with 95 % whiskers."""
-    low, high = return_extent(traces)
     series = []
     for index, trace in enumerate(traces):
         shift = (index - (len(traces) - 1) / 2) * 0.006 * x_end(traces)  # whiskers of runs must not cover each other
@@ -80,14 +81,14 @@ def return_overlay(traces: Sequence[Trace], x_name: str, y_name: str = "normalis
             | {"showSymbol": True, "symbol": trace.symbol, "symbolSize": 9}
         )
         series.append(_whiskers(list(zip(xs, trace.points, strict=True)), trace.colour))
-    axis = {"type": "value", "min": low, "max": high, "name": y_name, "nameGap": 12, "splitLine": SPLIT}
-    axis["nameTextStyle"] = {"align": "left"}
-    return _overlay(traces, x_name, axis, series, "returns", "%.1f")
+    axis = trace_axis(traces, raw) | {"nameGap": 12, "nameTextStyle": {"align": "left"}}
+    return _overlay(traces, x_name, axis, series, "returns", return_number(raw))
 
 
-def return_extent(traces: Sequence[Trace]) -> tuple[float, float]:
-    points = [point for trace in traces for point in trace.points]
-    return linear_extent(min([0.0, *(p.low for p in points)]), max([20.0, *(p.high for p in points)]), step=10.0)
+def trace_axis(traces: Sequence[Trace], raw: bool) -> Spec:
+    """The axis of the returns measured on the way."""
+    ends = [end for trace in traces for point in trace.points for end in (point.low, point.high)]
+    return return_axis(ends, raw=raw)
 
 
 def x_end(traces: Sequence[Trace]) -> float:
@@ -129,20 +130,27 @@ def toolbox(file: str) -> Spec:
     }
 
 
-def comparison_bars(rows: Sequence[BarRow], name: str = "normalised return") -> Spec:
-    """Horizontal bars with whiskers, paler ones for ensembles, and diamonds at the paper's figures."""
-    bars, marks = [], []
+def comparison_bars(rows: Sequence[BarRow], *, raw: bool = False) -> Spec:
+    """Horizontal bars with whiskers, paler ones for ensembles, and diamonds at the paper's figures.
+
+    Raw returns are points instead: a bar from zero would be longest for the worst where returns are negative.
+    """
+    bars: list[Spec] = []
+    marks = []
     for index, row in enumerate(rows):
-        colour = style(row.key).colour
-        item = {"color": colour, "borderColor": colour, "opacity": 0.5 if row.ensemble else 1.0}
-        bars.append({"value": round(row.estimate.mean, 2), "itemStyle": item | {"borderRadius": [0, 3, 3, 0]}})
+        look = style(row.key)
+        item = {"color": look.colour, "borderColor": look.colour, "opacity": 0.5 if row.ensemble else 1.0}
+        if raw:
+            bars.append({"value": [row.estimate.mean, index], "symbol": look.symbol, "itemStyle": item})
+        else:
+            bars.append({"value": round(row.estimate.mean, 2), "itemStyle": item | {"borderRadius": [0, 3, 3, 0]}})
         if row.paper is not None:
             marks.append([row.paper, index])
-    low, high = bar_extent(rows)
     names: Spec = {"type": "category", "inverse": True, "axisTick": {"show": False}, "axisLine": {"show": False}}
     points = [(index, row.estimate) for index, row in enumerate(rows)]
+    means = {"type": "scatter", "symbolSize": 14, "z": 6} if raw else {"type": "bar", "barWidth": "58%"}
     series: list[Spec] = [
-        {"type": "bar", "data": bars, "barWidth": "58%", "silent": True},
+        means | {"data": bars, "silent": True},
         _whiskers([(float(index), e) for index, e in points], NEUTRAL, horizontal=True),
         {
             "type": "scatter",
@@ -164,33 +172,29 @@ def comparison_bars(rows: Sequence[BarRow], name: str = "normalised return") -> 
             "itemWidth": 13,
             "show": bool(marks),
         },
-        "tooltip": {"trigger": "item", "valueFormatter": "%.1f"},
+        "tooltip": {"trigger": "item", "valueFormatter": return_number(raw)},
         "toolbox": toolbox("bars"),
-        "xAxis": {
-            "type": "value",
-            "min": low,
-            "max": high,
-            "name": name,
-            "nameLocation": "middle",
-            "nameGap": 28,
-            "splitLine": SPLIT,
-        },
+        "xAxis": bar_axis(rows, raw) | {"nameLocation": "middle", "nameGap": 28},
         "yAxis": [
             names | {"data": [row.label for row in rows], "axisLabel": {"width": 124, "overflow": "break"}},
-            names | {"data": [bar_text(row) for row in rows], "position": "right", "axisLabel": {"fontWeight": "bold"}},
+            names
+            | {"data": [bar_text(row, raw) for row in rows], "position": "right", "axisLabel": {"fontWeight": "bold"}},
         ],
         "series": series,
     }
 
 
-def bar_text(row: BarRow) -> str:
+def bar_text(row: BarRow, raw: bool) -> str:
     """The numbers of a bar: the mean and, after a diamond, the paper's figure."""
-    return f"{row.estimate.mean:.1f}" + (f"  ◆ {row.paper:.1f}" if row.paper is not None else "")
+    return return_number(raw) % row.estimate.mean + (f"  ◆ {row.paper:.1f}" if row.paper is not None else "")
 
 
-def bar_extent(rows: Sequence[BarRow]) -> tuple[float, float]:
-    ends = [value for row in rows for value in (row.estimate.low, row.estimate.high * 1.08, row.paper or 0.0)]
-    return linear_extent(min([0.0, *(value for value in ends if value < -2)]), max([10.0, *ends]), step=10.0)
+def bar_axis(rows: Sequence[BarRow], raw: bool) -> Spec:
+    """The axis of the final returns."""
+    ends = [end for row in rows for end in (row.estimate.low, row.estimate.high, row.paper) if end is not None]
+    if not raw:  # a whisker that hardly crosses zero moves no axis, and the longest bar keeps clear of its end
+        ends = [1.08 * end for end in ends if not -2 <= end < 0]
+    return return_axis(ends, raw=raw, at_least=10.0)
 
 
 def heat_map(
@@ -303,8 +307,7 @@ def size_curve(ours: Sequence[SizeLine], paper: Mapping[int, float], teacher: fl
         series.append(reference_line("teacher", teacher, name))
     every = [e for line in ours for e in line.estimates]
     sizes = sorted({int(e.step) for e in every} | set(paper))
-    top = max([20.0, *(e.high for e in every), *paper.values(), 1.06 * (teacher or 0.0)])
-    low, high = linear_extent(min([0.0, *(e.low for e in every)]), top, step=10.0)
+    ends = [*(end for e in every for end in (e.low, e.high)), *paper.values(), 1.06 * (teacher or 0.0)]
     return {
         "animation": False,
         "grid": {**GRID, "top": 64},
@@ -323,8 +326,7 @@ def size_curve(ours: Sequence[SizeLine], paper: Mapping[int, float], teacher: fl
             "axisTick": {"customValues": sizes},
             "splitLine": {"show": False},
         },
-        "yAxis": {"type": "value", "min": low, "max": high, "name": "normalised return", "splitLine": SPLIT}
-        | {"nameTextStyle": {"align": "left"}},
+        "yAxis": return_axis(ends) | {"nameTextStyle": {"align": "left"}},
         "series": series,
     }
 
@@ -360,8 +362,7 @@ def table_dots(table: Mapping[str, Mapping[str, Estimate]], paper: Mapping[str, 
             | {"itemStyle": {"color": "transparent", "borderColor": PAPER, "borderWidth": 2}, "yAxisIndex": 1, "z": 8}
         )
     every = [e for row in table.values() for e in row.values()]
-    top = max([20.0, *(e.high for e in every), *paper.values()])
-    low, high = linear_extent(min([0.0, *(e.low for e in every)]), top, step=10.0)
+    ends = [*(end for e in every for end in (e.low, e.high)), *paper.values()]
     hidden: Spec = {"axisLabel": {"show": False}, "axisTick": {"show": False}, "axisLine": {"show": False}}
     return {
         "animation": False,
@@ -369,15 +370,7 @@ def table_dots(table: Mapping[str, Mapping[str, Estimate]], paper: Mapping[str, 
         "legend": {"top": 4, "left": 4, **SQUARE, "data": [s["name"] for s in series if "name" in s]},
         "tooltip": {"trigger": "item", "valueFormatter": "%.1f"},
         "toolbox": toolbox("table"),
-        "xAxis": {
-            "type": "value",
-            "min": low,
-            "max": high,
-            "name": "normalised return",
-            "nameLocation": "middle",
-            "nameGap": 28,
-            "splitLine": SPLIT,
-        },
+        "xAxis": return_axis(ends) | {"nameLocation": "middle", "nameGap": 28},
         "yAxis": [
             {"type": "category", "inverse": True, "data": names, "splitLine": {**SPLIT, "interval": 0}}
             | {"axisTick": {"show": False}, "axisLine": {"show": False}},

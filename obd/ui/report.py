@@ -18,9 +18,10 @@ from obd.runs.published import SOURCE
 from obd.runs.report import MAX_CLIP, Bar, Line, Media, Section, Table, bars_svg, html_report, lines_svg, round_ticks
 from obd.runs.showcase import showcase_dir
 from obd.ui import comparison
+from obd.ui.charts import return_number
 from obd.ui.comparison import RESULT_HEADER, X_NAMES, Compared
-from obd.ui.live import return_name
-from obd.ui.overlays import BarRow, Trace, bar_extent, return_extent, x_end
+from obd.ui.live import raw_returns
+from obd.ui.overlays import BarRow, Trace, bar_axis, trace_axis, x_end
 from obd.ui.series import log_extent, log_ticks, thin
 from obd.ui.theme import style
 
@@ -35,7 +36,7 @@ def build(compared: Sequence[Compared], x: str) -> str:
     if rows:
         sentence = comparison.bars_sentence(compared, rows)
         table = Table(RESULT_HEADER, comparison.result_table(rows))
-        drawing = bars_drawing(rows, return_name([one.view for one in compared]))
+        drawing = bars_drawing(rows, raw_returns([one.view for one in compared]))
         sections.append(Section("Returns of students", sentence, svg=drawing, table=table))
     clip = film(compared)
     if clip is not None:
@@ -43,7 +44,7 @@ def build(compared: Sequence[Compared], x: str) -> str:
     if any(len(curve.x) for curve in curves):
         sections.append(Section("Losses", comparison.loss_sentence(compared), svg=loss_drawing(curves, x)))
     if any(curve.points for curve in curves):
-        drawing = return_drawing(curves, x, return_name([one.view for one in compared]))
+        drawing = return_drawing(curves, x, raw_returns([one.view for one in compared]))
         sections.append(Section("Returns on the way", comparison.return_sentence(compared), svg=drawing))
     sections += [section for one in compared if (section := poses(one)) is not None]
     sections.append(Section("Settings", "All settings of the runs.", table=settings(compared)))
@@ -72,12 +73,20 @@ def settings(compared: Sequence[Compared]) -> Table:
     return Table(("setting", *(one.label for one in compared)), rows)
 
 
-def bars_drawing(rows: Sequence[BarRow], name: str) -> str:
+def bars_drawing(rows: Sequence[BarRow], raw: bool) -> str:
     bars = [
         Bar(r.label, style(r.key).colour, r.estimate.mean, r.estimate.low, r.estimate.high, r.paper, r.ensemble)
         for r in rows
     ]
-    return bars_svg(bars, axis_name=name, ends=bar_extent(rows), reference_name="diamond: the paper")
+    axis = bar_axis(rows, raw)
+    return bars_svg(
+        bars,
+        axis_name=axis["name"],
+        ends=(axis["min"], axis["max"]),
+        reference_name="diamond: the paper",
+        number=return_number(raw),
+        points=raw,
+    )
 
 
 def loss_drawing(curves: Sequence[Trace], x: str) -> str:
@@ -98,7 +107,7 @@ def loss_drawing(curves: Sequence[Trace], x: str) -> str:
     )
 
 
-def return_drawing(curves: Sequence[Trace], x: str, name: str) -> str:
+def return_drawing(curves: Sequence[Trace], x: str, raw: bool) -> str:
     lines = [
         Line(
             curve.label,
@@ -108,9 +117,10 @@ def return_drawing(curves: Sequence[Trace], x: str, name: str) -> str:
         )
         for curve in curves
     ]
-    low, high = return_extent(curves)
-    ticks = round_ticks(high, low)
-    return lines_svg(lines, x_name=X_NAMES[x], y_name=name, x_end=x_end(curves), ends=(low, high), ticks=ticks)
+    axis = trace_axis(curves, raw)
+    ends = axis["min"], axis["max"]
+    ticks = round_ticks(axis["max"], axis["min"])
+    return lines_svg(lines, x_name=X_NAMES[x], y_name=axis["name"], x_end=x_end(curves), ends=ends, ticks=ticks)
 
 
 def film(compared: Sequence[Compared]) -> Media | None:

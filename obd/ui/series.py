@@ -83,8 +83,16 @@ def log_extent(values: Values) -> tuple[float, float]:
 def linear_extent(low: float, high: float, step: float = 20.0) -> tuple[float, float]:
     """Ends rounded outwards to multiples of ``step``; never empty."""
     span = max(abs(low), abs(high))
-    while span > 15 * step:  # raw returns of some tasks are in the thousands
+    while span > 15 * step:
         step *= 5
     start = math.floor(low / step) * step
     end = math.ceil(high / step) * step
     return start, end if end > start else start + step
+
+
+def fitted_extent(low: float, high: float) -> tuple[float, float, float]:
+    """Round ends a little outside ``low`` and ``high``, wherever zero is, and the step between ticks; never empty."""
+    room = max(0.05 * (high - low), 0.01 * max(abs(low), abs(high))) or 1.0
+    step = nice_floor((high - low + 2 * room) / 4)
+    start, end = math.floor((low - room) / step) * step, math.ceil((high + room) / step) * step
+    return float(f"{start:.9g}"), float(f"{end:.9g}"), step

@@ -245,7 +245,7 @@ def _pose(run: Run, step: int, index: int, pose: posepanel.Pose | None) -> None:
     for column, picture, distance in zip(row, relatives, distances, strict=True):
         alt = f"Original state at distance {distance:.2f}" if pose is not None else "A picture is being drawn here"
         column.image(picture, width="stretch", alt=alt)
-    drawn = " Schematic drawing, as OpenGL is not available." if pose is not None and pose.kind != "mujoco" else ""
+    drawn = " Schematic drawing, as OpenGL is not available." if pose is not None and pose.kind == "schematic" else ""
     st.caption(f"At outer step {step:,}; the action lasts one environment step.{drawn}")
 
 

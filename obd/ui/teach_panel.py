@@ -165,7 +165,7 @@ def _charts(dataset_id: str, teaching: Teaching) -> None:
         references = _references(dataset_id)
         words = "normalised return" if teaching.normalized else "return"
         st.echarts_chart(
-            returns_chart(estimates, total, references, words),
+            returns_chart(estimates, total, references, raw=not teaching.normalized),
             key=f"teach returns {dataset_id}",
             height=300,
             alt=f"{words} of the teacher: {points(estimates[-1].mean)}" if estimates else "No return is measured yet.",
@@ -214,8 +214,8 @@ def mark_kept(spec: Spec, step: int) -> None:
         }
 
 
-def returns_chart(estimates: Sequence[Estimate], total: int, references: dict[str, float], words: str) -> Spec:
-    spec = charts.return_chart({"teacher": estimates}, total, references, axis_name=words)
+def returns_chart(estimates: Sequence[Estimate], total: int, references: dict[str, float], raw: bool) -> Spec:
+    spec = charts.return_chart({"teacher": estimates}, total, references, raw=raw)
     spec["xAxis"]["name"] = "updates"
     return spec
 

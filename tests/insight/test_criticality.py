@@ -113,8 +113,18 @@ def test_one_step_is_the_step_of_the_simulator() -> None:
     after = step_from("Hopper-v5", np.stack([before, before]), np.stack([action, 3 * action]))
     np.testing.assert_allclose(after[0], expected, atol=1e-6)
     np.testing.assert_allclose(after[1], step_from("Hopper-v5", before[None], np.clip(3 * action, -1, 1)[None])[0])
-    with pytest.raises(ObdError, match="Pendulum-v1"):
-        step_from("Pendulum-v1", np.zeros((1, 3)), np.zeros((1, 1)))
+    with pytest.raises(ObdError, match="MountainCarContinuous-v0"):
+        step_from("MountainCarContinuous-v0", np.zeros((1, 2)), np.zeros((1, 1)))
+
+
+def test_one_step_of_the_pendulum() -> None:
+    import gymnasium
+
+    env = gymnasium.make("Pendulum-v1")
+    before, _ = env.reset(seed=3)
+    expected = env.step(np.array([1.0], np.float32))[0]
+    env.close()
+    np.testing.assert_allclose(step_from("Pendulum-v1", before[None], np.array([[0.5]]))[0], expected, atol=1e-5)
 
 
 def test_only_an_action_that_brings_the_robot_back_restores_balance() -> None:

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from obd.errors import ObdError
-from obd.insight.pose import LAYOUTS, state_from_observation, supports_pose
+from obd.insight.pose import LAYOUTS, set_state, state_from_observation, supports_pose
 
 
 @pytest.fixture(autouse=True)
@@ -45,7 +45,9 @@ def test_keeps_leading_dimensions():
 @pytest.mark.parametrize(
     ("env_id", "observation", "words"),
     [
-        ("Pendulum-v1", np.zeros(3), "Pendulum-v1"),
+        ("MountainCarContinuous-v0", np.zeros(2), "MountainCarContinuous-v0"),
+        ("Pendulum-v1", np.zeros(2), "3 numbers"),
+        ("Pendulum-v1", np.array([1.0, np.inf, 0.0]), "infinity"),
         ("Hopper-v5", np.zeros(17), "11 numbers"),
         ("Hopper-v5", np.float64(1.0), "11 numbers"),
         ("Hopper-v5", np.full(11, np.nan), "NaN"),
@@ -56,6 +58,23 @@ def test_refuses_what_has_no_pose(env_id, observation, words):
         state_from_observation(env_id, observation)
 
 
+def test_inverts_the_observation_of_the_pendulum():
+    env = gymnasium.make("Pendulum-v1")
+    observation, _ = env.reset(seed=1)
+    for _ in range(60):
+        qpos, qvel = state_from_observation("Pendulum-v1", observation)
+        turns = (env.unwrapped.state[0] - qpos[0]) / (2 * np.pi)
+        np.testing.assert_allclose(turns, round(turns), atol=1e-6)
+        np.testing.assert_allclose(qvel, env.unwrapped.state[1:], rtol=1e-6)
+        set_state(env.unwrapped, qpos, qvel)
+        np.testing.assert_allclose(env.unwrapped._get_obs(), observation, atol=1e-6)
+        observation, *_ = env.step(np.array([2.0]))
+    env.close()
+    qpos, qvel = state_from_observation("Pendulum-v1", np.array([[[0.0, 3.0, 1.0], [-0.1, 0.0, 2.0]]]))
+    np.testing.assert_allclose(qpos, [[[np.pi / 2], [np.pi]]])  # off the unit circle the direction counts
+    np.testing.assert_array_equal(qvel, [[[1.0], [2.0]]])
+
+
 def test_supports_pose():
-    assert supports_pose("Walker2d-v5")
-    assert not supports_pose("Pendulum-v1")
+    assert supports_pose("Walker2d-v5") and supports_pose("Pendulum-v1")
+    assert not supports_pose("MountainCarContinuous-v0")

@@ -61,8 +61,16 @@ def test_false_ends_are_told(hopper: OfflineDataset) -> None:
     assert list(checked(marked)) == ["terminals_not_reproduced"]
 
 
-def test_environments_without_a_way_back_to_the_state() -> None:
+def test_the_pendulum_is_simulated_too() -> None:
     dataset = pendulum_dataset()
+    assert checked(dataset) == {}
+    np.testing.assert_allclose(recompute_rewards(dataset), dataset.rewards, atol=1e-3)
+    shifted = dataclasses.replace(dataset, actions=np.roll(dataset.actions, 1, axis=0))
+    assert list(checked(shifted)) == ["shifted_actions"]
+
+
+def test_environments_without_a_way_back_to_the_state() -> None:
+    dataset = dataclasses.replace(pendulum_dataset(), env_id="Reacher-v5")
     assert checked(dataset) == {"steps_not_checked": 1}
     with pytest.raises(ObdError, match="cannot be computed again"):
         recompute_rewards(dataset)

@@ -18,7 +18,7 @@ from obd.data.minari_store import save_minari
 from obd.runs.execute import GroupExecution
 from obd.runs.store import Run, create_run
 from obd.teachers.teacher import Teacher, save_teacher
-from obd.ui import posepanel
+from obd.ui import cardtext, posepanel
 from tests.helpers import random_layers, tiny_config
 from tests.pages.conftest import Open
 from tests.pages.test_pages import spec, wait_until, words
@@ -136,12 +136,24 @@ def test_the_claim_is_answered_in_one_sentence(group: list[Run], open_page: Open
     assert "compared with where they started" in words(at)
 
 
-def test_a_robot_without_a_pose_keeps_map_and_numbers(group: list[Run], open_page: Open) -> None:
+def test_a_robot_without_a_pose_keeps_map_and_numbers(
+    group: list[Run], open_page: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cardtext, "supports_pose", lambda _env_id: False)
     at = open_page("states")
     assert "States of Pendulum-v1 cannot be drawn" in words(at)
     assert component(at)["sets"]
     at = open_page("states", part="gallery")
     assert "States of Pendulum-v1 cannot be drawn" in words(at)
+
+
+def test_the_pendulum_has_poses_and_a_gallery(group: list[Run], open_page: Open) -> None:
+    at = open_page("states")
+    wait_until(at, lambda at: "after its action" in words(at) and "drawing …" not in words(at))
+    assert len(at.image) == 2 + posepanel.RELATIVES
+    assert "OpenGL" not in words(at) and "cannot be drawn" not in words(at)
+    at = open_page("states", part="gallery")
+    wait_until(at, lambda at: "choose one to see more" in words(at))
 
 
 def test_distributions_effects_and_sentences(group: list[Run], open_page: Open) -> None:

@@ -30,8 +30,8 @@ def test_a_painter_draws_from_any_thread() -> None:
 
 
 def test_a_painter_refuses_at_once_what_has_no_pose() -> None:
-    with PosePainter(schematic=True) as painter, pytest.raises(ObdError, match="Pendulum-v1"):
-        painter.paint("Pendulum-v1", np.zeros((1, 3)))
+    with PosePainter(schematic=True) as painter, pytest.raises(ObdError, match="MountainCarContinuous-v0"):
+        painter.paint("MountainCarContinuous-v0", np.zeros((1, 2)))
 
 
 def test_a_closed_painter_drops_what_is_waiting() -> None:

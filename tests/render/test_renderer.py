@@ -3,6 +3,7 @@ from __future__ import annotations
 import math
 import threading
 
+import gymnasium
 import mujoco
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from obd.render import renderer as renderer_module
 from obd.render.backend import gl_backend
 from obd.render.mujoco_frames import BlackFrameError, MujocoRenderer
 from obd.render.poses import pose_images, poses_strip
-from obd.render.renderer import make_renderer
+from obd.render.renderer import expected_kind, make_renderer
 from obd.render.scene import load_scene, parse_colour
 from obd.render.schematic import SchematicRenderer, _hull, limbs
 
@@ -148,7 +149,7 @@ def test_a_driver_that_fails_gives_the_schematic(monkeypatch):
         assert renderer.render(load_scene("Hopper-v5").model.qpos0).std() > 5
 
 
-@pytest.mark.parametrize("env_id", ["Pendulum-v1", "NoSuchRobot-v0"])
+@pytest.mark.parametrize("env_id", ["MountainCarContinuous-v0", "NoSuchRobot-v0"])
 def test_refuses_environments_without_a_model(env_id):
     with pytest.raises(ObdError, match=env_id):
         make_renderer(env_id, 64, 48)
@@ -247,8 +248,29 @@ def test_pose_pictures(kind):
 
 
 def test_poses_refuse_other_environments(no_gl):
-    with pytest.raises(ObdError, match="Pendulum-v1"):
-        pose_images("Pendulum-v1", np.zeros((1, 3)))
+    with pytest.raises(ObdError, match="MountainCarContinuous-v0"):
+        pose_images("MountainCarContinuous-v0", np.zeros((1, 2)))
+
+
+def test_the_pendulum_points_where_gymnasium_draws_it(kind):
+    angles = np.array([0.0, 0.5, 2.0, np.pi, -1.0])
+    observations = np.stack([np.cos(angles), np.sin(angles), np.zeros(5)], axis=1)
+    pictures = pose_images("Pendulum-v1", observations, 100, 100, accents="#ff0000")
+    env = gymnasium.make("Pendulum-v1", render_mode="rgb_array")
+    env.reset(seed=0)
+    for angle, picture in zip(angles, pictures, strict=True):
+        env.unwrapped.state = np.array([angle, 0.0])
+        for drawn in (picture, env.render()):
+            rows, columns = red_pixels(drawn)
+            middle = drawn.shape[0] / 2
+            found = math.atan2(middle - columns.mean(), middle - rows.mean())
+            assert abs(math.remainder(found - angle, 2 * math.pi)) < 0.1
+    env.close()
+    wide = pose_images("Pendulum-v1", observations, 160, 90, accents="#ff0000")
+    assert wide.shape == (5, 90, 160, 3) and all(len(red_pixels(picture)[0]) > 100 for picture in wide)
+    with make_renderer("Pendulum-v1", 64, 64) as renderer:
+        assert renderer.kind == expected_kind("Pendulum-v1") == "drawing"
+    assert expected_kind("Hopper-v5") == kind
 
 
 @pytest.mark.parametrize("env_id", ENVIRONMENTS)

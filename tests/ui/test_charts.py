@@ -5,7 +5,17 @@ from typing import Any
 
 import numpy as np
 
-from obd.ui.charts import BESIDE, DASHDOT, MAX_POINTS, Curve, Estimate, loss_chart, return_bars, return_chart
+from obd.ui.charts import (
+    BESIDE,
+    DASHDOT,
+    MAX_POINTS,
+    Curve,
+    Estimate,
+    loss_chart,
+    return_axis,
+    return_bars,
+    return_chart,
+)
 from obd.ui.theme import ALL_OBJECTIVE_KEYS, STYLES, style
 
 
@@ -49,7 +59,13 @@ def test_loss_chart_uses_the_style_of_each_objective() -> None:
 
 
 def test_charts_without_data_are_valid_json() -> None:
-    for spec in (loss_chart([], 0), loss_chart([curve(0)], 0), return_chart({}, 0, {}), return_bars([])):
+    for spec in (
+        loss_chart([], 0),
+        loss_chart([curve(0)], 0),
+        return_chart({}, 0, {}),
+        return_chart({}, 0, {}, raw=True),
+        return_bars([]),
+    ):
         json.dumps(spec, allow_nan=False)
 
 
@@ -63,6 +79,16 @@ def test_return_chart_draws_whiskers_and_references_inside_its_axis() -> None:
     marks = [series["markLine"]["data"][0]["yAxis"] for series in spec["series"] if "markLine" in series]
     assert marks == [46.0, 2.0]
     assert all(0 <= x <= 100 for series in lines(spec) for x, _ in series["data"] if x != "-")
+
+
+def test_the_axis_of_raw_returns_fits_the_data() -> None:
+    points = {"pbc": [Estimate(-1300, -1400, -1200, 0), Estimate(-200, -300, -150, 100)]}
+    axis = return_chart(points, 100, {"dataset": -900.0}, raw=True)["yAxis"]
+    assert axis["max"] <= 0 and -2000 < axis["min"] < -1400 and axis["name"].startswith("raw return")
+    axis = return_axis([0.9, 0.95], raw=True, at_least=40.0)
+    assert 0.8 < axis["min"] < 0.9 and 0.95 < axis["max"] < 1.0
+    axis = return_axis([0.9, 0.95], at_least=40.0)
+    assert (axis["min"], axis["max"]) == (0.0, 40.0)
 
 
 def test_names_of_reference_lines_stand_beside_the_curves_and_not_on_each_other() -> None:

@@ -11,8 +11,10 @@ from obd.runs.published import kind_of, published_returns, published_sizes
 from obd.runs.showcase import showcase_runs
 from obd.runs.store import Run, create_run
 from obd.ui import comparison, overlays, report
+from obd.ui.charts import Estimate
 from obd.ui.comparison import Compared, compare
 from obd.ui.monitor import RunReader
+from obd.ui.overlays import BarRow
 from obd.ui.widgets import plain
 from tests.helpers import tiny_config
 
@@ -107,6 +109,28 @@ def test_bars_hold_ensembles_baselines_and_the_papers_marks() -> None:
     marks = next(series for series in spec["series"] if series.get("name") == "the paper")
     assert [35.9, labels.index("Av-PBC")] in marks["data"]
     assert all(spec["xAxis"]["min"] <= value <= spec["xAxis"]["max"] for value, _ in marks["data"])
+
+
+def test_raw_returns_are_points_and_the_worst_has_no_longest_bar() -> None:
+    rows = [BarRow("DBC", "dbc", Estimate(-1400, -1450, -1350)), BarRow("PBC", "pbc", Estimate(-150, -180, -120), True)]
+    spec = overlays.comparison_bars(rows, raw=True)
+    assert not any(series["type"] == "bar" for series in spec["series"])
+    assert [point["value"] for point in spec["series"][0]["data"]] == [[-1400, 0], [-150, 1]]
+    assert -1700 < spec["xAxis"]["min"] < -1450 and -120 < spec["xAxis"]["max"] <= 0
+    assert spec["yAxis"][1]["data"] == ["-1400", "-150"]
+    for raw, shape in ((True, "circle"), (False, "rect")):
+        drawn = report.bars_drawing(rows, raw)
+        assert drawn.count(f"<{shape} ") == 2 and not drawn.count("<rect " if raw else "<circle ")
+    drawn = report.bars_drawing(rows, True)
+    worst, best = (float(x) for x in re.findall(r'<circle cx="([0-9.]+)"', drawn))
+    assert worst < best
+    assert "raw return (higher is better)" in drawn
+
+
+def test_an_axis_of_bars_ignores_a_whisker_that_hardly_crosses_zero() -> None:
+    rows = [BarRow("DBC", "dbc", Estimate(-0.5, -1.5, -0.1)), BarRow("PBC", "pbc", Estimate(30, 25, 35))]
+    axis = overlays.bar_axis(rows, raw=False)
+    assert (axis["min"], axis["max"]) == (0, 40)
 
 
 def test_runs_of_different_size_have_no_common_baselines() -> None:

@@ -19,14 +19,14 @@ def view(objective: str, losses: list[float]) -> RunView:
     return made
 
 
-@pytest.mark.parametrize(("reference", "name"), [(None, "return"), ((-1200.0, -150.0), "normalised return")])
-def test_the_axis_of_returns_is_named_rightly_before_anything_is_measured(
-    reference: tuple[float, float] | None, name: str
+@pytest.mark.parametrize(("reference", "raw"), [(None, True), ((-1200.0, -150.0), False)])
+def test_it_is_known_whether_returns_are_raw_before_anything_is_measured(
+    reference: tuple[float, float] | None, raw: bool
 ) -> None:
     save_minari(dataclasses.replace(pendulum_dataset(), reference_returns=reference), description="", replace=True)
     state.datasets.clear()
     made = RunReader(create_run(tiny_config(objective="dbc")).path).read()
-    assert live.return_name([made]) == name
+    assert live.raw_returns([made]) is raw
     state.datasets.clear()
 
 
@@ -42,4 +42,4 @@ def test_the_captions_say_what_the_curves_show() -> None:
     assert "−1,300.0" in live.returns_caption({"dbc": [Estimate(-1300.0, -1400.0, -1200.0, 5)]}, normalised=False)
     assert "appear" in live.returns_caption({"dbc": []})
     assert "No students were measured" in live.returns_caption({"dbc": []}, over=True)
-    assert live.return_name([]) == "normalised return"
+    assert not live.raw_returns([])

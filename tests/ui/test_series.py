@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from obd.ui.series import linear_extent, log_extent, log_ticks, nice_ceil, nice_floor, smooth, thin
+from obd.ui.series import fitted_extent, linear_extent, log_extent, log_ticks, nice_ceil, nice_floor, smooth, thin
 
 
 def test_smooth_keeps_constants_and_lags_behind_a_fall() -> None:
@@ -53,8 +53,18 @@ def test_log_ticks() -> None:
     assert log_ticks(0.05, 1) == pytest.approx([0.05, 0.1, 0.2, 0.5, 1])
 
 
-def test_linear_extent_rounds_outwards_and_coarsens_for_raw_returns() -> None:
+def test_linear_extent_rounds_outwards_and_coarsens_for_large_values() -> None:
     assert linear_extent(-3, 46, step=10) == (-10, 50)
     low, high = linear_extent(0, 4000)
     assert low == 0 and high >= 4000 and high < 6000
     assert linear_extent(0, 0)[1] > 0
+
+
+def test_fitted_extent_lies_around_the_values_wherever_zero_is() -> None:
+    assert fitted_extent(-1400, -150) == (-1600, 0, 200)
+    assert fitted_extent(0.9, 0.95) == (0.89, 0.96, 0.01)
+    for low, high in ((1000.0, 1000.0), (0.0, 0.0), (-3.5, -3.5), (-0.001, 4000.0)):
+        start, end, step = fitted_extent(low, high)
+        assert ((end - start) / step) == pytest.approx(round((end - start) / step))
+        assert start < low and high < end
+        assert end - start < 2 * (high - low) + max(0.05 * abs(high), 4.0)
