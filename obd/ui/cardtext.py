@@ -9,7 +9,7 @@ from typing import Any
 from obd.data.card import Card, normalized_scale
 from obd.data.catalog import DatasetInfo
 from obd.insight.pose import POSED, supports_pose
-from obd.ui.sentences import count
+from obd.ui.sentences import count, minus
 
 ORIGINS = {"builtin": "Built in", "local": "On this machine", "remote": "Minari's server"}
 _SPECIAL = re.compile(r"([\\`*_{}\[\]()<>#+!|$:~-])")
@@ -166,7 +166,7 @@ def number(value: float) -> str:
     """Three significant digits or a whole number, thousands grouped, a real minus."""
     whole = value == round(value) or abs(value) >= 1000
     text = f"{value:,.0f}" if whole else f"{value:.1f}" if abs(value) >= 10 else f"{value:.3g}"
-    return text.replace("-", "−")
+    return minus(text)
 
 
 def share(part: float, whole: float) -> str:

@@ -6,6 +6,7 @@ from typing import Any
 
 from obd.insight.effects import Effect, Interval
 from obd.insight.report import SetReport
+from obd.ui.sentences import minus
 from obd.ui.theme import style
 
 MEASURE_NAMES = {
@@ -112,12 +113,12 @@ def sentences(objective: str, report: SetReport) -> list[str]:
 def _amount(effect: Effect) -> str:
     if effect.ratio is not None:
         return f"{effect.ratio.value:.2f} times"
-    return f"{effect.difference.value:+.2f} standard deviations of q*"
+    return minus(f"{effect.difference.value:+.2f} standard deviations of q*")
 
 
 def _range(effect: Effect) -> str:
     interval: Interval = effect.ratio if effect.ratio is not None else effect.difference
-    return f"95 %: {interval.low:.2f} to {interval.high:.2f}"
+    return minus(f"95 %: {interval.low:.2f} to {interval.high:.2f}")
 
 
 def _a(label: str) -> str:

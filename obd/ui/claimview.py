@@ -11,6 +11,7 @@ from obd.insight.effects import Effect
 from obd.runs.store import ACTIVE_STATES, Run
 from obd.ui import claims, reports, state, widgets
 from obd.ui.distributions import Group, ridge_chart
+from obd.ui.sentences import minus
 from obd.ui.theme import style
 
 
@@ -83,7 +84,7 @@ def _effects_table(effects: Mapping[str, Mapping[str, Effect]]) -> None:
         row["P(higher than the data)"] = f"{chance.value:.2f} ({chance.low:.2f} to {chance.high:.2f})"
         row["Cliff's δ"] = f"{by['data'].cliffs_delta:+.2f}"
         for name, text in row.items():
-            rows.setdefault(name, []).append(text)
+            rows.setdefault(name, []).append(minus(text))
     st.table(rows)
     st.caption(
         "Intervals: 1,000 bootstrap resamples of states; those against the start keep each state with its own start. "

@@ -20,7 +20,7 @@ from obd.runs.store import Run
 from obd.ui.charts import Estimate
 from obd.ui.monitor import RunView, estimate
 from obd.ui.overlays import BarRow, Trace
-from obd.ui.sentences import count, distinct, duration, interval
+from obd.ui.sentences import count, distinct, duration, interval, minus
 from obd.ui.theme import style
 
 MOST = 8  # runs in one picture; more lines cannot be told apart
@@ -212,7 +212,7 @@ def bars_sentence(compared: Sequence[Compared], rows: Sequence[BarRow]) -> str:
             f"; the paper reports {best.paper:.1f} for {style(best.key).label} on D4RL's set of this kind, another "
             f"dataset, after {GPU_HOURS} GPU-hours"
         )
-    return text + "."
+    return minus(text + ".")
 
 
 def differences_sentence(configs: Sequence[DistillConfig]) -> str:
@@ -268,4 +268,4 @@ def score_text(evaluation: Mapping[str, Any]) -> str:
     if not score:
         return ""
     value = estimate(score)
-    return f"{value.mean:.1f} ± {(value.high - value.low) / 2:.1f}"
+    return minus(f"{value.mean:.1f} ± {(value.high - value.low) / 2:.1f}")

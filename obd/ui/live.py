@@ -16,7 +16,7 @@ from obd.ui.cardtext import no_pose_sentence
 from obd.ui.charts import Estimate
 from obd.ui.headline import source_transitions
 from obd.ui.monitor import GroupProgress, RunView, estimate
-from obd.ui.sentences import duration, percent, progress_sentence, result_sentence
+from obd.ui.sentences import duration, minus, percent, progress_sentence, result_sentence
 from obd.ui.sentences import points as as_points
 from obd.ui.series import smooth
 from obd.ui.theme import style
@@ -203,7 +203,7 @@ def return_alt(points: Mapping[str, Sequence[Estimate]], references: Mapping[str
     """The chart of returns for screen readers."""
     parts = [f"{style(key).label} {es[-1].mean:.1f}" for key, es in points.items() if es]
     parts += [f"{style(key).label} {value:.1f}" for key, value in references.items()]
-    return "Returns: " + (", ".join(parts) if parts else "nothing measured yet")
+    return minus("Returns: " + (", ".join(parts) if parts else "nothing measured yet"))
 
 
 def returns_caption(points: Mapping[str, Sequence[Estimate]], *, normalised: bool = True, over: bool = False) -> str:

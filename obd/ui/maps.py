@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from obd.ui.charts import Spec
+from obd.ui.sentences import minus
 from obd.ui.theme import CIVIDIS, NEUTRAL, style
 
 Points = NDArray[np.floating[Any]]
@@ -185,8 +186,8 @@ def map_data(
         data["scale"] = {
             "low": low,
             "high": high,
-            "lowText": f"{low:,.{digits}f}".replace("-", "−"),
-            "highText": f"{high:,.{digits}f}".replace("-", "−"),
+            "lowText": minus(f"{low:,.{digits}f}"),
+            "highText": minus(f"{high:,.{digits}f}"),
             "name": colouring.name,
             "colours": list(CIVIDIS),
         }

@@ -24,6 +24,7 @@ from obd.render.poses import PosePainter, Sheet, pose_sheet
 from obd.render.scene import Image
 from obd.runs.store import Run
 from obd.ui import state
+from obd.ui.sentences import minus
 from obd.ui.tasks import Task, TaskRegistry
 from obd.ui.theme import NEUTRAL, style
 
@@ -140,7 +141,7 @@ def sheet(run: Run, step: int, env_id: str) -> tuple[tuple[object, ...], Sheet |
 
 def posture_words(posture: Array) -> str:
     """``pitch +12.0°, height −0.05 m``."""
-    return f"pitch {math.degrees(posture[1]):+.1f}°, height {posture[0]:+.2f} m".replace("-", "−")
+    return minus(f"pitch {math.degrees(posture[1]):+.1f}°, height {posture[0]:+.2f} m")
 
 
 def standing_sentence(index: int, report: SetReport, reference_values: dict[str, Array]) -> str:

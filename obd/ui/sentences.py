@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
@@ -47,7 +48,7 @@ def result_sentence(views: Sequence[RunView], teacher: float | None, transitions
     if teacher is not None and teacher > 0:
         sentence += f", {share(result.mean, teacher)} of the teacher's {teacher:.1f}"
     others = [f"{style(v.objective).label} {r.mean:.1f}" for v, r in results if v is not best]
-    return sentence + (f" ({', '.join(others)})." if others else ".")
+    return minus(sentence + (f" ({', '.join(others)})." if others else "."))
 
 
 def share(value: float, whole: float) -> str:
@@ -57,7 +58,7 @@ def share(value: float, whole: float) -> str:
 
 def percent(change: float) -> str:
     """A relative change with its sign: ``−54 %``."""
-    return f"{100 * change:+.0f} %".replace("-", "−")
+    return minus(f"{100 * change:+.0f} %")
 
 
 def progress_sentence(progress: GroupProgress, position: int | None) -> str:
@@ -71,7 +72,12 @@ def progress_sentence(progress: GroupProgress, position: int | None) -> str:
 
 def points(value: float) -> str:
     """A return with one decimal, thousands grouped, a real minus: ``−1,325.0``."""
-    return f"{value:,.1f}".replace("-", "−")
+    return minus(f"{value:,.1f}")
+
+
+def minus(text: str) -> str:
+    """``text`` with real minus signs before its numbers; hyphens inside words and names stay."""
+    return re.sub(r"(?<![\w.)-])-(?=\d)", "−", text)
 
 
 def count(number: int, noun: str) -> str:
@@ -149,7 +155,7 @@ def rollouts_sentence(shots: Sequence[Filmed], view: str) -> str:
             end = f"; then {', '.join(others)}." if others else "."
             return f"**{places[0].label}** is ahead in the end with {places[0].distance:.1f} m{end}"
     if not students:
-        return "In this episode " + ", ".join(f"{shot.label} returns {shot.score:.1f}" for shot in shots) + "."
+        return minus("In this episode " + ", ".join(f"{shot.label} returns {shot.score:.1f}" for shot in shots) + ".")
     best = max(students, key=lambda shot: shot.score)
     text = f"In this episode **{best.label}** returns {best.score:.1f}"
     others = [
@@ -161,12 +167,12 @@ def rollouts_sentence(shots: Sequence[Filmed], view: str) -> str:
         )
         if (shot := next((shot for shot in shots if shot.key == key), None)) is not None
     ]
-    return text + "".join(f", {other}" for other in others) + "."
+    return minus(text + "".join(f", {other}" for other in others) + ".")
 
 
 def interval(estimate: Estimate) -> str:
     """``38.1 (35.0 to 41.2)``."""
-    return f"{estimate.mean:.1f} ({estimate.low:.1f} to {estimate.high:.1f})"
+    return minus(f"{estimate.mean:.1f} ({estimate.low:.1f} to {estimate.high:.1f})")
 
 
 def settings_line(config: DistillConfig) -> str:

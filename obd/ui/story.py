@@ -9,6 +9,7 @@ from typing import Any
 
 from obd.engine.playground import Settings
 from obd.ui.playground import Lane, Scene
+from obd.ui.sentences import minus
 from obd.ui.theme import OBJECTIVE_KEYS, style
 
 SHIPPED = Settings("pbc", 16, 40, 0)  # the distilled set that ships with the project
@@ -156,6 +157,10 @@ VIEWS: dict[str, dict[str, Any]] = {  # which pictures and buttons the browser s
 
 def said(key: str, frame: Mapping[str, Any]) -> str:
     """The message of the moving picture, computed from its frame."""
+    return minus(_said(key, frame))
+
+
+def _said(key: str, frame: Mapping[str, Any]) -> str:
     lanes, references = frame["lanes"], frame["still"]["references"]
     last = lanes[-1]
     agrees = f"pushes the same way as the teacher on {100 * last['agreement']:.0f} % of the map"
@@ -217,7 +222,7 @@ def measured_sentence(measured: Mapping[str, Any]) -> str:
         for key in ("random_selection", *OBJECTIVE_KEYS)
         if key in found
     )
-    return (
+    return minus(
         f"{size} pairs, {measured['seeds'] * measured['students']} students each: {parts}; all "
         f"{measured['transitions']:,} pairs copied {measured['whole_bc']['mean']:.0f}, "
         f"teacher {measured['teacher']:.0f}."
