@@ -384,6 +384,6 @@ function ticks(low, high, count) {
 function pretty(value) {
   const size = Math.abs(value);
   if (size === 0) return "0";
-  if (size >= 1000) return value.toLocaleString("en", { maximumFractionDigits: 0 });
-  return String(Number(value.toPrecision(3)));
+  const text = size >= 1000 ? value.toLocaleString("en", { maximumFractionDigits: 0 }) : String(Number(value.toPrecision(3)));
+  return text.replace("-", "−");
 }

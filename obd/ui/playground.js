@@ -14,6 +14,7 @@ const numbers = (text, kind) => {
 const clamp = (v, low, high) => Math.min(high, Math.max(low, v));
 const wrap = (x) => ((((x + 1) % 2) + 2) % 2) - 1;
 const mix = (a, b, t) => a.map((v, i) => Math.round(v + (b[i] - v) * t));
+const whole = (v) => String(Math.round(v)).replace("-", "−");
 const rgb = (c, alpha = 1) => `rgba(${c[0]},${c[1]},${c[2]},${alpha})`;
 const calm = () => window.matchMedia("(prefers-reduced-motion: reduce)").matches;
 
@@ -249,10 +250,10 @@ class App {
       lane.title.textContent = `${sent.glyph} ${sent.label}`;
       lane.title.style.color = frame.lanes.length > 1 ? sent.colour : "";
       lane.fact.textContent = (brief ? "" : `agrees with the teacher on ${Math.round(100 * sent.agreement)} %`) +
-        (measured && frame.inner === null ? `${brief ? "" : " · "}return ${measured[1]}` : "");
+        (measured && frame.inner === null ? `${brief ? "" : " · "}return ${whole(measured[1])}` : "");
       lane.canvas.setAttribute("aria-label",
         `${sent.label}: action at every angle and velocity, with ${sent.points.length} points` +
-        (measured ? `; return ${measured[1]}` : "") + ` after ${sent.steps} outer steps`);
+        (measured ? `; return ${whole(measured[1])}` : "") + ` after ${sent.steps} outer steps`);
       if (lane.aim) {
         const asks = { dbc: "asks for the data's actions", pbc: "asks for the teacher's actions", av_pbc: "the same, weighted by value" };
         lane.aimTitle.textContent = asks[sent.key] ?? "";
@@ -260,7 +261,7 @@ class App {
       }
     }
     if (this.teacher) {
-      this.teacher.fact.textContent = `return ${Math.round(this.still.references.teacher)}`;
+      this.teacher.fact.textContent = `return ${whole(this.still.references.teacher)}`;
       this.teacher.canvas.setAttribute("aria-label", "The teacher's action at every angle and velocity");
     }
     if (this.aim) {
@@ -676,7 +677,7 @@ class App {
       context.stroke();
       context.fillStyle = rgb(this.theme.ink, 0.7);
       context.textBaseline = "bottom";
-      context.fillText(`${label} ${Math.round(value)}`, width - 6, y(value) + (label === "teacher" ? 14 : -2));
+      context.fillText(`${label} ${whole(value)}`, width - 6, y(value) + (label === "teacher" ? 14 : -2));
     }
     context.setLineDash([]);
     for (const { sent } of this.lanes) {
@@ -705,7 +706,7 @@ class App {
     const x = (value) => 14 + (width - 28) * clamp(1 - value / low, 0, 1), bottom = height - 30;
     context.fillStyle = rgb(this.theme.ink, 0.7);
     context.textAlign = "center";
-    for (const value of [-1600, -1200, -800, -400, 0]) context.fillText(String(value), x(value), height - 12);
+    for (const value of [-1600, -1200, -800, -400, 0]) context.fillText(whole(value), x(value), height - 12);
     context.strokeStyle = rgb(this.theme.ink, 0.3);
     context.beginPath();
     context.moveTo(8, bottom + 8);
