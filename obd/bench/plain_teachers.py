@@ -96,9 +96,7 @@ class PlainTD3BC(Plain):
         if self.steps % config.actor_every == 0:
             chosen = torch.tanh(self.actor(states))
             q = self.q1(torch.cat([states, chosen], 1))
-            self.actor_step(
-                mse_loss(chosen, actions) - config.value_weight(self.steps) / q.abs().mean().detach() * q.mean()
-            )
+            self.actor_step(mse_loss(chosen, actions) - config.alpha / q.abs().mean().detach() * q.mean())
             self.follow_all()
         self.steps += 1
 

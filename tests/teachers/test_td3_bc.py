@@ -102,19 +102,6 @@ def test_critic_penalty_lowers_values_of_unseen_actions() -> None:
     assert cautious.q(states, actions) < plain.q(states, actions)
 
 
-def test_alpha_grows_over_the_warm_up() -> None:
-    config = TD3BCConfig(alpha=20.0, warm_up=1000)
-    assert [config.value_weight(steps) for steps in (0, 499, 999, 5000)] == [0.02, 10.0, 20.0, 20.0]
-    assert TD3BCConfig(alpha=2.5).value_weight(0) == 2.5
-
-    def actions(alpha: float, warm_up: int) -> torch.Tensor:
-        config = dataclasses.replace(TINY, steps=60, alpha=alpha, warm_up=warm_up, target_rate=1.0)
-        return train("td3_bc", line_dataset(), config).act(torch.linspace(-2, 2, 50)[:, None])
-
-    imitation = actions(0.0, 0)
-    assert (actions(20.0, 1_000_000) - imitation).abs().max() < 0.02 < (actions(20.0, 0) - imitation).abs().max()
-
-
 def test_seconds_become_steps() -> None:
     config = dataclasses.replace(TINY, steps=None, seconds=1.0, hidden_width=8, batch_size=8)
     teacher = train("td3_bc", line_dataset(), config)
