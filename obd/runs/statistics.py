@@ -28,9 +28,11 @@ def bootstrap_interval(seeds: Sequence[Returns], level: float = 0.95) -> tuple[f
     """
     source = np.random.default_rng(0)
     means = [returns.mean(1) for returns in seeds]
-    drawn = []
-    for _ in range(RESAMPLES):
-        chosen = source.integers(len(means), size=len(means))
-        drawn.append(np.mean([source.choice(means[index], len(means[index])).mean() for index in chosen]))
+    chosen = source.integers(len(means), size=(RESAMPLES, len(means)))
+    drawn = np.zeros(RESAMPLES)
+    for index, students in enumerate(means):
+        samples, _ = np.nonzero(chosen == index)  # a sample that drew this seed twice draws its students twice
+        again = source.integers(len(students), size=(len(samples), len(students)))
+        np.add.at(drawn, samples, students[again].mean(1) / len(means))
     low, high = np.quantile(drawn, [(1 - level) / 2, (1 + level) / 2])
     return float(low), float(high)
