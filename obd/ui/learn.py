@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from base64 import b64encode
 from pathlib import Path
 from typing import Literal
 
@@ -20,10 +21,23 @@ from obd.ui.theme import OBJECTIVE_KEYS, style
 FRAME_SECONDS = 0.1  # between two frames while something moves
 
 _HERE = Path(__file__).parent
+# Streamlit sends a component's code along with every frame.  So the component only hands over to the code, which the
+# page has loaded once, as a module.
+_MODULE = "data:text/javascript;base64," + b64encode((_HERE / "playground.js").read_bytes()).decode()
+_CODE = f'<script>window.obdPlayground ??= import("{_MODULE}");</script>'
 _COMPONENT = st.components.v2.component(
     "obd_playground",
     css=(_HERE / "playground.css").read_text(encoding="utf-8"),
-    js=(_HERE / "playground.js").read_text(encoding="utf-8"),
+    js="""export default (component) => {
+  let over = false, end = null;
+  const begin = async () => {
+    if (!window.obdPlayground) return over || setTimeout(begin, 20);
+    const code = await window.obdPlayground;
+    if (!over) end = code.default(component);
+  };
+  begin();
+  return () => { over = true; end?.(); };
+};""",
 )
 
 
@@ -84,6 +98,7 @@ def live(key: str, settings: Settings) -> None:
     scene = story.scene(key, settings)
     if scene is None:
         return
+    st.html(_CODE, unsafe_allow_javascript=True)
     tab = runner()
     tab.show(scene)
     moving = tab.moving(scene)
