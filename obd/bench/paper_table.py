@@ -143,6 +143,11 @@ def printed(table: list[Line]) -> list[str]:
         "  ".join(cell.ljust(width) if at < 2 else cell.rjust(width) for at, (cell, width) in enumerate(cells))
         for cells in (list(zip(line, widths, strict=True)) for line in lines)
     ]
+    for name in dict.fromkeys(row["method"] for row in table if row["method"] not in METHODS):
+        mine = [row for row in table if row["method"] == name and row.get("share_of_teacher") is not None]
+        if mine:
+            mean, share = (float(np.mean([row[field] for row in mine])) for field in ("mean", "share_of_teacher"))
+            texts.append(f"{name}: {mean:.1f}, {share:.0%} of the teacher; means over {len(mine)} datasets")
     for method in METHODS:
         if found := overall(table, method):
             texts.append(

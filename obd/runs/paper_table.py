@@ -115,6 +115,7 @@ def rows(dataset_id: str, lines: list[Line], budget: float) -> list[Line]:
                 "mean": score["normalized_return_mean"],
                 "ci95": score["normalized_return_ci95"],
                 "std_over_students": score["normalized_return_std_over_students"],
+                "share_of_teacher": score["normalized_return_mean"] / teacher if teacher else None,
                 "paper": paper.get(name),
             }
         )

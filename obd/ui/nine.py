@@ -53,7 +53,7 @@ def table() -> None:
     st.caption(
         f"{'One distillation seed' if seeds == 1 else f'{seeds} distillation seeds'} and ten students each. Dots are "
         "means, whiskers 95 % (students and seeds drawn anew). The paper's figures are for D4RL's sets of the "
-        "same names, with other teachers, after 25 GPU-hours." + _capped(found)
+        "same names, with other teachers, after 25 GPU-hours." + _selections(found) + _capped(found)
     )
     header = ("dataset", "method", "mean", "low", "high", "iqm", "spread", "ensemble", "paper", "seeds", "outer steps")
     takeaway.save("table", header, [_flat(row) for row in found], "")
@@ -91,6 +91,16 @@ def _beaten(ours: Sequence[Row], found: Sequence[Row]) -> str:
             times = sum(means[row["dataset"]] > row["mean"] for row in both)
             ahead.append(f"{style(method).label} is ahead of it on {times} of {len(both)}")
     return f" {', '.join(ahead)}." if ahead else ""
+
+
+def _selections(found: Sequence[Row]) -> str:
+    """What the sets are that were chosen from the data; nothing when there are none."""
+    words = {
+        "kmeans": "k-means++ selection: states spread over the data, with the teacher's actions.",
+        "top_q": "Top-Q selection: the pairs with the highest action values.",
+    }
+    measured = {row["method"] for row in found}
+    return "".join(f" {text}" for method, text in words.items() if method in measured)
 
 
 def _capped(found: Sequence[Row]) -> str:

@@ -272,7 +272,7 @@ class App {
     if (this.swinging) this.swinging.canvas.setAttribute("aria-label", "The pendulum swinging under the student");
     if (this.chart) {
       const last = first.returns.at(-1);
-      this.chart.fact.textContent = last ? `${last[1]}` : "";
+      this.chart.fact.textContent = last ? whole(last[1]) : "";
       this.chart.canvas.setAttribute("aria-label", `Return over outer steps; now ${last ? last[1] : "not measured"}`);
     }
     if (this.crowd) this.crowd.canvas.setAttribute("aria-label", `Mean returns of ${frame.crowd.length} fresh students`);

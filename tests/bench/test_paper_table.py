@@ -86,7 +86,9 @@ def test_the_last_lines_say_what_holds_over_all_datasets() -> None:
         {"dataset": "b", "mean": 20.0, "ensemble": 30.0, "share_of_teacher": 0.5, "ensemble_share_of_teacher": 0.75},
         {"dataset": "c", "mean": 9.0, "ensemble": 9.0, "share_of_teacher": None, "ensemble_share_of_teacher": None},
     ]
-    last = paper_table.printed([shared | row for row in table])[-1]
+    baseline = {"method": "whole_bc", "dataset": "a", "mean": 30.0, "ci95": [1.0, 2.0], "share_of_teacher": 0.75}
+    *_, first, last = paper_table.printed([baseline, *(shared | row for row in table)])
+    assert first == "whole_bc: 30.0, 75% of the teacher; means over 1 datasets"
     assert last.startswith("PBC: 40.0 [ensemble 40.0], 100% of the teacher [100%], 75% [88%] with each")
     assert "spread over students 33% of their mean; means over 2 datasets" in last
 
