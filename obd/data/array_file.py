@@ -19,6 +19,7 @@ from obd.errors import ObdError
 
 BLOCK_BYTES = 16 * 2**20  # read at once
 GROUPS = ("infos",)  # of an HDF5 file, looked into beside its root
+LINK = "is a link to data elsewhere, which is never followed; save the values themselves"
 READ_ERRORS = (
     OSError, ValueError, KeyError, RuntimeError, EOFError, SyntaxError,
     zipfile.BadZipFile, zlib.error, tokenize.TokenError,
@@ -34,12 +35,16 @@ OTHER_KINDS = (
 
 @dataclass(frozen=True)
 class StoredArray:
-    """One array of a file; ``blocks(rows)`` yields consecutive blocks of about ``rows`` rows."""
+    """One array of a file; ``blocks(rows)`` yields consecutive blocks of about ``rows`` rows.
+
+    ``problem`` says why it cannot be read, such as "is a link ..."; then it has no content.
+    """
 
     name: str
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
     blocks: Callable[[int], Iterator[NDArray[Any]]]
+    problem: str = ""
 
     def __iter__(self) -> Iterator[NDArray[Any]]:
         """Blocks of about ``BLOCK_BYTES`` bytes."""
@@ -74,7 +79,11 @@ def open_arrays(path: Path, name: str = "") -> Iterator[dict[str, StoredArray]]:
                     raise ObdError(f"The file {name} {problem}.")
             raise ObdError(f"The file {name} is neither HDF5 nor NPZ; choose a file of one of these kinds.")
     except FileNotFoundError:
-        raise ObdError(f"There is no file {path}.") from None
+        raise ObdError(f"There is no file {path}; check the name.") from None
+    except IsADirectoryError:
+        raise ObdError(f"{name} is a folder; choose a file in it.") from None
+    except PermissionError:
+        raise ObdError(f"The file {name} may not be read by you; change its permissions.") from None
     except READ_ERRORS as error:
         raise ObdError(f"The file {name} is damaged or incomplete ({_brief(error)}); get it again.") from error
 
@@ -90,6 +99,8 @@ def take(array: StoredArray, rows: NDArray[np.int64]) -> NDArray[Any]:
 
 
 def _brief(error: BaseException) -> str:
+    if isinstance(error, SyntaxError | tokenize.TokenError):  # of NumPy's reader of headers
+        return "the description of an array cannot be read"
     text = " ".join(str(error).split()) or type(error).__name__
     return text if len(text) <= 120 else text[:119] + "…"
 
@@ -102,13 +113,27 @@ def _hdf5_arrays(file_name: str, file: h5py.File) -> dict[str, StoredArray]:
     found: dict[str, StoredArray] = {}
     for prefix, group in [("", file), *((f"{name}/", file[name]) for name in GROUPS if _is_group(file, name))]:
         for name in group:
-            # A link could lead to any other file of this machine.
-            if not isinstance(group.get(name, getlink=True), h5py.HardLink):
-                continue
-            item = group[name]
-            if isinstance(item, h5py.Dataset) and item.shape is not None and not item.external and not item.is_virtual:
-                found[prefix + name] = StoredArray(prefix + name, item.shape, item.dtype, _hdf5_blocks(item))
+            if prefix + name not in GROUPS:
+                found[prefix + name] = _hdf5_array(prefix + name, group, name)
     return found
+
+
+def _hdf5_array(full_name: str, group: h5py.Group, name: str) -> StoredArray:
+    # A link could lead to any other file of this machine.
+    if not isinstance(group.get(name, getlink=True), h5py.HardLink):
+        return _unusable(full_name, LINK)
+    item = group[name]
+    if not isinstance(item, h5py.Dataset):
+        return _unusable(full_name, "is a group of arrays (dictionaries?); save one array of flat vectors")
+    if item.external or item.is_virtual:
+        return _unusable(full_name, LINK)
+    if item.shape is None:
+        return _unusable(full_name, "is empty; save its values, or leave it out")
+    return StoredArray(full_name, item.shape, item.dtype, _hdf5_blocks(item))
+
+
+def _unusable(name: str, problem: str) -> StoredArray:
+    return StoredArray(name, (), np.dtype(np.void), lambda _rows: iter(()), problem)
 
 
 def _is_group(file: h5py.File, name: str) -> bool:

@@ -102,7 +102,7 @@ def drop_bad(kept: NDArray[np.bool_], ends: NDArray[np.int64], rows: NDArray[np.
     for number in numbers:
         kept[starts[number] : ends[number] + 1] = False
     report.repaired(
-        "bad_episodes_dropped", len(numbers), f"{len(numbers):,} episodes with NaN or infinity were left out."
+        "bad_episodes_dropped", len(numbers), f"Left out: {counted(len(numbers), 'episode')} with NaN or infinity."
     )
 
 

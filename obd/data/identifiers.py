@@ -28,8 +28,9 @@ def check_id(dataset_id: str) -> str:
     valid = bool(namespace) and all(_PART.fullmatch(part) and part != "data" for part in namespace)
     # Minari takes a folder "data" for the content of a dataset and wants two characters of namespace.
     if not valid or not _NAME.fullmatch(name) or len(dataset_id) > MAX_LENGTH or len("/".join(namespace)) < 2:
+        shown = f"{dataset_id[:60]}…" if isinstance(dataset_id, str) and len(dataset_id) > 60 else dataset_id
         raise ObdError(
-            f"{dataset_id!r} is not a dataset id; write it as namespace/name-v0 with letters, digits, _ and - only."
+            f"{shown!r} is not a dataset id; write it as namespace/name-v0 with letters, digits, _ and - only."
         )
     return dataset_id
 
@@ -50,8 +51,10 @@ def local_datasets() -> Iterator[tuple[str, dict[str, Any]]]:
     Unlike ``minari.list_local_datasets`` this needs no import of Minari and steps over anything it cannot read.
     """
     root = minari_dir()
-    for folder, children, _files in os.walk(root):
+    for folder, children, _files in os.walk(root, followlinks=True):  # a link to another disk is usual
         children[:] = sorted(child for child in children if not child.startswith("."))
+        if len(folder) - len(str(root)) > MAX_LENGTH or _leads_back(folder):
+            children.clear()
         if "data" not in children:
             continue
         children.clear()
@@ -63,6 +66,11 @@ def local_datasets() -> Iterator[tuple[str, dict[str, Any]]]:
                 yield dataset_id, metadata
         except (ObdError, OSError, ValueError, KeyError, TypeError):
             continue
+
+
+def _leads_back(folder: str) -> bool:
+    """Whether the folder is a link to one of those it lies in."""
+    return Path(os.path.realpath(os.path.dirname(folder))).is_relative_to(os.path.realpath(folder))
 
 
 def is_local(dataset_id: str) -> bool:

@@ -10,12 +10,14 @@ from typing import Any
 import gymnasium as gym
 import mujoco
 import numpy as np
+from gymnasium.envs.registration import find_highest_version, get_env_id, parse_env_id
 from numpy.typing import NDArray
 
 from obd.data.behaviour import Float, StochasticPolicy
 from obd.errors import ObdError
 
 ENV_ID = re.compile(r"(?:\w[\w.-]*/)?\w[\w.-]*", re.ASCII)
+EXAMPLE = "HalfCheetah-v5"
 SLOTS = 8  # episodes per batch; always the same, because a matrix product's last bits depend on its shape
 LOOK_EVERY = 64  # environment steps of a batch between two looks at the stop signal
 
@@ -37,18 +39,28 @@ def make_env(env_id: str) -> gym.Env[Any, Any]:
         ObdError: Gymnasium cannot make it, or it has no bounded Box actions or no flat Box observations.
     """
     if not ENV_ID.fullmatch(env_id):  # a colon would import any module of this machine
-        raise ObdError(f"{env_id!r} is not the name of a Gymnasium environment, such as HalfCheetah-v5.")
+        raise ObdError(f"{env_id!r} is not the name of a Gymnasium environment, such as {EXAMPLE}.")
     mujoco.set_mju_user_warning(lambda _message: None)
     try:
-        env: gym.Env[Any, Any] = gym.make(env_id, disable_env_checker=True)
+        env: gym.Env[Any, Any] = gym.make(_registered(env_id), disable_env_checker=True)
     except (gym.error.Error, ImportError) as error:
-        raise ObdError(f"Gymnasium cannot make the environment {env_id!r}: {error}") from error
+        told = " ".join(str(error).split())
+        advice = f" Check its name, or what it needs; a usual one is {EXAMPLE}."
+        raise ObdError(f"Gymnasium cannot make the environment {env_id!r}: {told.rstrip('.?')}.{advice}") from error
     action_space, observation_space = env.action_space, env.observation_space
     if not isinstance(action_space, gym.spaces.Box) or not action_space.is_bounded() or len(action_space.shape) != 1:
         raise ObdError(f"The environment {env_id} has no bounded continuous actions; only those are supported.")
     if not isinstance(observation_space, gym.spaces.Box) or len(observation_space.shape) != 1:
         raise ObdError(f"The environment {env_id} has no flat vector observations; only those are supported.")
     return env
+
+
+def _registered(env_id: str) -> Any:
+    """The specification of ``env_id``, the newest if it has no version; given a name, Gymnasium warns on stderr."""
+    namespace, name, version = parse_env_id(env_id)
+    newest = find_highest_version(namespace, name) if version is None else None
+    found = gym.registry.get(env_id if newest is None else get_env_id(namespace, name, newest))
+    return env_id if found is None else found
 
 
 def from_unit(actions: NDArray[Any], low: NDArray[Any], high: NDArray[Any]) -> Float:

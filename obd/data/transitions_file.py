@@ -102,7 +102,7 @@ def read_transitions(
     with open_arrays(path, name) as arrays:
         found = _find(name, arrays)
         rows = _check_layout(name, env_id, found, widths)
-        reader = _Reader(rows, found, report, on_progress, should_stop)
+        reader = _Reader(name, rows, found, report, on_progress, should_stop)
         flags = [reader.flags(part) for part in ("terminals", "timeouts")]
         rewards = reader.numbers("rewards", ()) if "rewards" in found else np.zeros(rows, np.float32)
         actions = reader.actions(low, high)
@@ -122,10 +122,17 @@ def read_transitions(
     kept = np.ones(rows, np.bool_)
     if reader.bad:
         drop_bad(kept, ends, np.concatenate([np.flatnonzero(mask) for mask in reader.bad.values()]), report)
+        if not kept.any():
+            raise ObdError(
+                f"Nothing of the file {name} can be used: every episode has NaN or infinity; repair the file."
+            )
     if not has_next:
         drop_without_successor(kept, observations, following, ends, terminated, report)
     if not kept.any():
-        raise ObdError(f"Nothing of the file {name} can be used: no episode has a step with a known successor.")
+        raise ObdError(
+            f"Nothing of the file {name} can be used: no episode has a step with a known successor; save "
+            "next_observations with it."
+        )
     starts, terminations = remaining(kept, ends, terminated)
     parts = [compact(part, kept) for part in (observations, actions, rewards, following)]
     _warn(parts[0], starts, env_id, spec.max_episode_steps, report)
@@ -161,6 +168,9 @@ def _find(name: str, arrays: dict[str, StoredArray]) -> dict[str, StoredArray]:
         for part, aliases in ALIASES.items()
         if (alias := next((a for a in aliases if a in arrays), None)) is not None
     }
+    for array in found.values():
+        if array.problem:
+            raise ObdError(f"The array {array.name} in {name} {array.problem}.")
     missing = [part for part in REQUIRED if part not in found]
     if missing:
         holds = ", ".join(sorted(arrays)[:8]) or "no array"
@@ -180,11 +190,13 @@ def _check_layout(name: str, env_id: str, found: dict[str, StoredArray], widths:
     expected = {"observations": widths[0], "next_observations": widths[0], "actions": widths[1]}
     for part, array in found.items():
         if array.dtype.kind not in "fiub":
-            raise ObdError(f"The array {part} in {name} holds {array.dtype}; save plain numbers.")
-        if not array.shape or array.shape[0] != rows:
-            count = array.shape[0] if array.shape else 1
+            raise ObdError(f"The array {part} in {name} holds {_kind(array)}; save plain numbers.")
+        if not array.shape:
+            raise ObdError(f"The array {part} in {name} is a single number; every array needs one row per step.")
+        if array.shape[0] != rows:
             raise ObdError(
-                f"The file {name} has {rows:,} observations but {count:,} {part}; every array needs one row per step."
+                f"The file {name} has {rows:,} observations but {array.shape[0]:,} {part}; every array needs one row "
+                "per step."
             )
         if part.startswith("infos/"):
             continue
@@ -202,13 +214,20 @@ def _check_layout(name: str, env_id: str, found: dict[str, StoredArray], widths:
     return rows
 
 
+def _kind(array: StoredArray) -> str:
+    """What an array holds instead of numbers, in words."""
+    names = {"O": "texts or lists of different lengths", "U": "texts", "S": "texts", "c": "complex numbers"}
+    return names.get(array.dtype.kind, f"values of the type {array.dtype}")
+
+
 def _width_sentence(name: str, env_id: str, part: str, shape: tuple[int, ...], wanted: int) -> str:
     kind = {"observations": "observations", "next_observations": "next observations", "actions": "actions"}.get(part)
     size = " x ".join(map(str, shape)) or "1"
     if kind is None:
         return f"The array {part} in {name} has {size} numbers per step instead of 1; save one value per step."
+    numbers = "number" if size == "1" else "numbers"
     text = (
-        f"The {kind} in {name} have {size} numbers per step, those of {env_id} have {wanted}; choose the environment "
+        f"The {kind} in {name} have {size} {numbers} per step, those of {env_id} have {wanted}; choose the environment "
     )
     text += "they were recorded in"
     if part != "actions" and shape == (wanted + 1,):
@@ -227,8 +246,8 @@ def _machine_memory() -> int:
 def _bad_sentence(name: str, bad: dict[str, NDArray[np.bool_]]) -> str:
     parts = [f"{int(mask.sum()):,} in {part} (the first is {int(mask.argmax()):,})" for part, mask in bad.items()]
     return (
-        f"The file {name} has rows that are NaN or infinite: {', '.join(parts)}; repair them, or leave out the "
-        "episodes that hold them (option: drop bad episodes)."
+        f"The file {name} has rows that are NaN, infinite or beyond 32 bits: {', '.join(parts)}; repair them, or "
+        "leave out the episodes that hold them (option: drop bad episodes)."
     )
 
 
@@ -237,13 +256,14 @@ class _Reader:
 
     def __init__(
         self,
+        name: str,
         rows: int,
         found: dict[str, StoredArray],
         report: Report,
         on_progress: OnProgress | None,
         should_stop: ShouldStop | None,
     ) -> None:
-        self.rows, self.found, self.report = rows, found, report
+        self.name, self.rows, self.found, self.report = name, rows, found, report
         self.on_progress, self.should_stop = on_progress, should_stop
         self.bad: dict[str, NDArray[np.bool_]] = {}  # rows that are not finite
         self.total = sum(int(np.prod(a.shape)) for a in found.values())
@@ -273,7 +293,9 @@ class _Reader:
         for start, block in self._blocks(part):
             flat = block.reshape(-1)
             if not np.isin(flat, (0, 1)).all():
-                raise ObdError(f"The array {part} holds other values than 0 and 1; save it as true or false.")
+                raise ObdError(
+                    f"The array {part} in {self.name} holds other values than 0 and 1; save it as true or false."
+                )
             result[start : start + len(flat)] = flat != 0
         return result
 

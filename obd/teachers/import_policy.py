@@ -111,7 +111,8 @@ def _check_activation(path: Path, data: dict[str, Any]) -> None:
     settings = data.get("policy_kwargs")
     named = settings.get("activation_fn") if isinstance(settings, dict) else None
     if isinstance(named, str) and not named.rstrip("'>").endswith("ReLU"):
-        raise ObdError(f"The policy in {path.name} uses {named[:80]}; only ReLU networks can become a teacher.")
+        name = named[:80].removeprefix("<class '").rstrip("'>").rpartition(".")[2]
+        raise ObdError(f"The policy in {path.name} uses {name}; only ReLU networks can become a teacher.")
 
 
 def _kind(state: dict[str, Tensor]) -> Kind:

@@ -149,3 +149,14 @@ def test_unusable_datasets_are_refused() -> None:
         load_minari("test/discrete-v0")
     with pytest.raises(ObdError, match="no local dataset"):
         load_minari("test/none-v0")
+
+
+def test_folders_that_are_links_are_found_and_circles_end(storage: Path, tmp_path: Path) -> None:
+    dataset = small_dataset()
+    save_minari(dataset, description="small")
+    root, elsewhere = storage / "minari", tmp_path / "other disk"
+    (root / "test").rename(elsewhere)
+    (root / "test").symlink_to(elsewhere)
+    (elsewhere / "back").symlink_to(root)
+    (elsewhere / "here").symlink_to(elsewhere)
+    assert [name for name, _ in local_datasets()] == [dataset.id]

@@ -82,6 +82,61 @@ def linked(folder: Path) -> Path:
     return path
 
 
+def with_hdf5(change: Callable[[h5py.File], None]) -> Make:
+    """An HDF5 file whose rewards ``change`` puts into place."""
+
+    def make(folder: Path) -> Path:
+        path = store(folder, arrays(400, rewards=None), "hdf5")
+        with h5py.File(path, "a") as file:
+            change(file)
+        return path
+
+    return make
+
+
+def linked_inside(file: h5py.File) -> None:
+    file["rewards"] = h5py.SoftLink("/actions")
+
+
+def stored_outside(file: h5py.File) -> None:
+    file.create_dataset("rewards", (400,), "f4", external=[("/etc/hostname", 0, 1600)])
+
+
+def virtual(file: h5py.File) -> None:
+    layout = h5py.VirtualLayout((400,), "f4")
+    layout[:] = h5py.VirtualSource("other.hdf5", "rewards", (400,))
+    file.create_virtual_dataset("rewards", layout)
+
+
+def grouped(file: h5py.File) -> None:
+    file.create_group("rewards")["first"] = np.zeros(400)
+
+
+def without_content(file: h5py.File) -> None:
+    file["rewards"] = h5py.Empty("f4")
+
+
+def ragged(file: h5py.File) -> None:
+    file.create_dataset("rewards", (400,), h5py.vlen_dtype("f4"))
+
+
+def a_folder(folder: Path) -> Path:
+    path = folder / "data.npz"
+    path.mkdir()
+    return path
+
+
+def promised(folder: Path) -> Path:
+    """Headers that promise more rows than there are."""
+    path = folder / "data.npz"
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, shape in (("observations", (400, 3)), ("actions", (400, 1)), ("terminals", (400,))):
+            with archive.open(f"{name}.npy", "w") as stream:
+                header = {"descr": "<f4", "fortran_order": False, "shape": shape}
+                np.lib.format.write_array_header_1_0(stream, header)
+    return path
+
+
 def huge(folder: Path) -> Path:
     path = folder / "huge.hdf5"
     with h5py.File(path, "w") as file:
@@ -117,7 +172,15 @@ DATASETS: dict[str, tuple[Make, str]] = {
     "an HDF5 cut off": (cut("hdf5", 0.5), "damaged or incomplete"),
     "an NPZ with overwritten bytes": (damaged, "damaged or incomplete"),
     "a file of Minari": (of_minari, "one of Minari's; copy its dataset's folder"),
-    "an HDF5 whose array is a link to another file": (linked, "lacks the array observations"),
+    "an HDF5 whose array is a link to another file": (linked, "observations in data.hdf5 is a link to data elsewhere"),
+    "a link inside the file": (with_hdf5(linked_inside), "rewards in data.hdf5 is a link to data elsewhere"),
+    "values in another file": (with_hdf5(stored_outside), "rewards in data.hdf5 is a link to data elsewhere"),
+    "a virtual array": (with_hdf5(virtual), "rewards in data.hdf5 is a link to data elsewhere"),
+    "a group for an array": (with_hdf5(grouped), "rewards in data.hdf5 is a group of arrays"),
+    "an array without content": (with_hdf5(without_content), "rewards in data.hdf5 is empty; save its values"),
+    "lists of different lengths": (with_hdf5(ragged), "texts or lists of different lengths; save plain numbers"),
+    "a folder": (a_folder, "is a folder; choose a file in it"),
+    "an NPZ that promises more rows": (promised, "ends after 0 of 400 rows"),
     "more rows than memory": (huge, "GiB in memory, this machine has"),
     "no terminals": (changed(terminals=None), "lacks the array terminals; a file needs"),
     "Python objects": (changed(rewards=np.array([{}] * 400, object)), "Python objects, which are never opened"),
@@ -128,10 +191,15 @@ DATASETS: dict[str, tuple[Make, str]] = {
     "several rewards per step": (changed(rewards=np.zeros((400, 2))), "2 numbers per step instead of 1"),
     "fewer rewards than observations": (changed(rewards=np.zeros(399)), "400 observations but 399 rewards"),
     "terminals of 3": (changed(terminals=np.full(400, 3)), "other values than 0 and 1"),
-    "complex numbers": (changed(observations=np.zeros((400, 3), complex)), "holds complex128; save plain numbers"),
-    "text for numbers": (changed(observations=np.full((400, 3), "x")), "save plain numbers"),
+    "complex numbers": (changed(observations=np.zeros((400, 3), complex)), "holds complex numbers; save plain numbers"),
+    "text for numbers": (changed(observations=np.full((400, 3), "x")), "holds texts; save plain numbers"),
     "an array stored by columns": (changed(observations=columns), "save numpy.ascontiguousarray of it"),
     "NaN in an observation": (changed(observations=spoiled(7, np.nan)), r"1 in observations \(the first is 7\)"),
+    "NaN in a next observation only": (
+        changed(next_observations=spoiled(9, np.nan)),
+        r"1 in next_observations \(the first is 9\)",
+    ),
+    "a number beyond 32 bits": (changed(observations=lambda x: spoiled(3, 1e300)(np.float64(x))), "beyond 32 bits"),
     "infinity in a reward": (changed(rewards=spoiled(250, np.inf)), r"1 in rewards \(the first is 250\)"),
 }
 
@@ -152,9 +220,13 @@ def test_datasets(what: str, tmp_path: Path, storage: Path) -> None:
 
 OPTIONS: dict[str, tuple[str, str, str]] = {
     "an environment nobody knows": ("Nothing-v0", "mine/data-v0", "Nothing-v0"),
+    "a version nobody knows": ("Pendulum-v99", "mine/data-v0", "It provides versioned environments"),
+    "an environment that moved away": ("HalfCheetah-v2", "mine/data-v0", "Check its name, or what it needs"),
+    "an environment of a package that is not here": ("Nobody/Pong-v5", "mine/data-v0", "Namespace Nobody not found"),
     "an environment with buttons": ("CartPole-v1", "mine/data-v0", "CartPole-v1"),
     "an environment that names a module": ("os:Pendulum-v1", "mine/data-v0", "os:Pendulum-v1"),
     "a name with a path": ("Pendulum-v1", "../data-v0", "not a dataset id"),
+    "a name of 250 letters": ("Pendulum-v1", "b" * 250 + "/x-v0", "b…' is not a dataset id"),
     "the name of a built-in dataset": ("Pendulum-v1", "obd/hopper/medium-v0", "built-in dataset; choose another"),
 }
 
