@@ -161,7 +161,8 @@ def summarize(returns: Returns, reference: tuple[float, float] | None, seconds: 
         error = float(samples.std(ddof=1)) / math.sqrt(len(samples))
         half = error * float(stats.t.ppf(0.975, len(samples) - 1))
     spread = float(values.mean(axis=1).std(ddof=1)) if students > 1 else 0.0
-    return Score(mean, spread, (mean - half, mean + half), float(returns.mean()), students, episodes, seconds)
+    raw_mean = float((returns.mean(axis=1) if students > 1 else returns[0]).mean())  # as above, to the last bit
+    return Score(mean, spread, (mean - half, mean + half), raw_mean, students, episodes, seconds)
 
 
 def evaluate(

@@ -60,6 +60,13 @@ def test_summary_of_one_policy_uses_its_episodes() -> None:
     assert summarize(np.array([[4.0]]), None).normalized_return_ci95 == (4.0, 4.0)
 
 
+@pytest.mark.parametrize("students", [1, 3])
+def test_without_reference_returns_both_means_are_the_same_number(students: int) -> None:
+    for seed in range(20):
+        score = summarize(np.random.default_rng(seed).normal(700, 300, (students, 3)), None)
+        assert score.return_mean == score.normalized_return_mean
+
+
 def test_ensemble_is_the_mean_action() -> None:
     ensemble = EnsemblePolicy((constant_policy(0.2), constant_policy(0.6)))
     assert np.allclose(ensemble.act(np.zeros((4, 3))), 0.4)

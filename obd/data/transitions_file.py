@@ -369,7 +369,8 @@ def _warn(
     if len(observations) == 1:
         return
     constant = [d for d in range(observations.shape[1]) if np.ptp(observations[:, d]) == 0]
-    named = ", ".join(map(str, constant[:12])) + (" …" if len(constant) > 12 else "")
+    more = f" and {len(constant) - 12:,} more" if len(constant) > 12 else ""
+    named = ", ".join(map(str, constant[:12])) + more
     report.warn(
         "constant_dimensions",
         len(constant),

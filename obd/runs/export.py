@@ -30,7 +30,7 @@ from obd.engine.distilled import DistilledDataset, recipe_dict
 from obd.errors import ObdError
 from obd.policy import MLPPolicy
 from obd.runs.execute import EVALUATION_SEED
-from obd.runs.store import Run, disk_error, write_atomic
+from obd.runs.store import Run, disk_error, is_raw, write_atomic
 from obd.students import train_students
 
 
@@ -283,7 +283,7 @@ def _scores(scores: dict[str, Any]) -> list[str]:
         with contextlib.suppress(KeyError, TypeError, ValueError):  # not measured, or the words of a foreign card
             low, high = score["normalized_return_ci95"]
             mean = score["normalized_return_mean"]
-            kind = "raw" if score.get("return_mean") == mean else "normalised"  # without reference returns
+            kind = "raw" if is_raw(score) else "normalised"
             lines.append(
                 f"- {kind} return of {words}: {mean:.1f}, 95 % interval "
                 f"{low:.1f} to {high:.1f} ({score['students']:d} x {score['episodes']:d} episodes)"

@@ -21,7 +21,7 @@ import re
 import secrets
 import time
 import zipfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -326,3 +326,12 @@ def mark_interrupted(root: Path | None = None) -> None:
         status = run.status()
         if status["state"] in ACTIVE_STATES and not alive(status):
             run.write_status(state="interrupted", message="The process ended while this run was active; resume it.")
+
+
+def is_raw(score: Mapping[str, Any]) -> bool:
+    """Whether a stored score is of an environment without reference returns: its normalised return is the raw one.
+
+    Up to rounding, because two ways to the same mean differ in the last bits.
+    """
+    raw = score.get("return_mean")
+    return raw is not None and math.isclose(raw, score["normalized_return_mean"], rel_tol=1e-9)

@@ -22,7 +22,7 @@ LENGTH_NAMES = {"worst": "Shortest", "median": "Median", "best": "Longest"}
 def numbers(card: Card) -> None:
     """The card in five numbers."""
     returns, ended = card["returns"], card["terminated_episodes"]
-    kind = "return" if card["reference_returns"] is None else "normalised return"
+    kind = "raw return" if card["reference_returns"] is None else "normalised return"
     mean, best = (
         ("-", "-") if returns is None else map(number, normalized_scale(card, [returns["mean"], returns["max"]]))
     )
@@ -47,7 +47,7 @@ def histograms(dataset_id: str, card: Card) -> None:
     with left:
         sentence = cardtext.returns_sentence(card)
         if returns is not None:
-            kind = "return" if card["reference_returns"] is None else "normalised return"
+            kind = "raw return" if card["reference_returns"] is None else "normalised return"
             edges = normalized_scale(card, returns["edges"])
             middle = float(normalized_scale(card, returns["median"]))
             spec = histogram(edges, returns["counts"], kind, middle)

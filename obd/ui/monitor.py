@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from obd.errors import ObdError
-from obd.runs.store import ACTIVE_STATES, Run
+from obd.runs.store import ACTIVE_STATES, Run, is_raw
 from obd.ui.charts import Curve, Estimate
 from obd.ui.theme import style
 
@@ -67,9 +67,9 @@ class RunView:
 
     @property
     def normalised(self) -> bool:
-        """Whether the returns measured so far are on the 0-100 scale; see :func:`is_normalised`."""
+        """Whether the returns measured so far are on the 0-100 scale; see :func:`is_raw`."""
         scores = [*self.measured.values(), *([self.evaluation["students"]] if self.evaluation.get("students") else [])]
-        return all(is_normalised(score) for score in scores)
+        return not any(is_raw(score) for score in scores)
 
     def result(self) -> Estimate | None:
         """The final evaluation of single students, if there is one."""
@@ -131,11 +131,6 @@ def thin(view: RunView) -> None:
     view.steps = [view.steps[index] for index in chosen]
     view.losses = [view.losses[index] for index in chosen]
     view.seconds = [view.seconds[index] for index in chosen]
-
-
-def is_normalised(score: dict[str, Any]) -> bool:
-    """False for a score of a dataset without reference returns: its normalised return is the raw one, unchanged."""
-    return bool(score.get("return_mean") != score["normalized_return_mean"])
 
 
 def estimate(score: dict[str, Any], step: float = 0.0) -> Estimate:

@@ -39,7 +39,7 @@ def result_sentence(views: Sequence[RunView], teacher: float | None, transitions
         return "The runs ended before students were measured, so there is no return to report."
     best, result = max(results, key=lambda pair: pair[1].mean)
     half_width = (result.high - result.low) / 2
-    kind = "normalised return" if best.normalised else "return"
+    kind = "normalised return" if best.normalised else "raw return"
     source = f" distilled from {transitions:,} transitions" if transitions else ""
     sentence = (
         f"Students trained on {best.size} {style(best.objective).label} pairs{source} reach a {kind} of "

@@ -163,7 +163,7 @@ def _charts(dataset_id: str, teaching: Teaching) -> None:
         )
     with right:
         references = _references(dataset_id)
-        words = "normalised return" if teaching.normalized else "return"
+        words = "normalised return" if teaching.normalized else "raw return"
         st.echarts_chart(
             returns_chart(estimates, total, references, raw=not teaching.normalized),
             key=f"teach returns {dataset_id}",
@@ -241,7 +241,7 @@ def progress_text(teaching: Teaching) -> str:
 def sentence(teaching: Teaching) -> str:
     """What happens now, or what came out."""
     label = algorithm(teaching.request.algorithm).label
-    words = "normalised return" if teaching.normalized else "return"
+    words = "normalised return" if teaching.normalized else "raw return"
     taught = teaching.taught
     if taught is None:
         if not teaching.returns:

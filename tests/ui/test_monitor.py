@@ -95,3 +95,12 @@ def test_a_long_run_is_remembered_in_bounded_memory() -> None:
     assert max(after - before for before, after in pairwise(view.steps)) <= 8  # thinned evenly
     absorb(view, [row(KEPT)])  # a resumed run repeats what came after its checkpoint
     assert view.steps[-1] == KEPT
+
+
+@pytest.mark.parametrize(("raw", "normalised"), [(756.2246245756828, False), (-3.0, False), (40.0, True)])
+def test_raw_returns_are_known_although_two_ways_to_a_mean_differ_in_the_last_bit(
+    run: Run, raw: float, normalised: bool
+) -> None:
+    mean = 756.2246245756829 if raw > 700 else -3.0
+    run.write_evaluation({"students": score(mean) | {"return_mean": raw}})
+    assert RunReader(run.path).read().normalised is normalised
