@@ -383,7 +383,7 @@ function ticks(low, high, count) {
 
 function pretty(value) {
   const size = Math.abs(value);
-  if (size === 0) return "0";
+  if (size < 0.0005) return "0";
   const text = size >= 1000 ? value.toLocaleString("en", { maximumFractionDigits: 0 }) : String(Number(value.toPrecision(3)));
   return text.replace("-", "−");
 }

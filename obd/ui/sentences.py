@@ -76,7 +76,8 @@ def points(value: float) -> str:
 
 
 def minus(text: str) -> str:
-    """``text`` with real minus signs before its numbers; hyphens inside words and names stay."""
+    """``text`` with real minus signs before its numbers, none before a zero; hyphens inside words and names stay."""
+    text = re.sub(r"(?<![\w.)-])-(?=0(?:\.0+)?(?!\.?\d))", "", text)
     return re.sub(r"(?<![\w.)-])-(?=\d)", "−", text)
 
 

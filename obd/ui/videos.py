@@ -34,6 +34,7 @@ from obd.teachers.teacher import Teacher
 from obd.ui import player, state
 from obd.ui.cast import Member, Shelf, choices, policies, select, snapshots, usual
 from obd.ui.player import Track
+from obd.ui.sentences import minus
 from obd.ui.tasks import Task
 from obd.ui.theme import style
 
@@ -137,13 +138,13 @@ class Video:
 
     def contract(self, url: str) -> dict[str, Any]:
         """The data of the player; see :func:`obd.ui.player.contract`."""
-        alt = f"{VIEWS[self.view]}: " + ", ".join(f"{shot.label} {shot.score:.0f}" for shot in self.shots)
+        alt = f"{VIEWS[self.view]}: " + ", ".join(f"{minus(f'{shot.label} {shot.score:.0f}')}" for shot in self.shots)
         key = f"{self.path.name} {self.path.stat().st_mtime_ns}"
         data = player.contract(
             self.tracks, key=key, url=url, fps=self.fps, frames=self.frames, env_id=self.env_id, view=self.view, alt=alt
         )
         for member, shot in zip(data["members"], self.shots, strict=True):
-            member |= {"score": f"{shot.score:.1f}", "ending": shot.ending}
+            member |= {"score": minus(f"{shot.score:.1f}"), "ending": shot.ending}
         return data | {"size": list(self.size)}
 
 

@@ -79,3 +79,4 @@ def test_numbers_get_a_real_minus_and_names_keep_their_hyphens() -> None:
     assert sentences.minus("from -3.5 to -1,325 of HalfCheetah-v5, run 20261126-08-av-pbc-7f87, (-2)") == (
         "from −3.5 to −1,325 of HalfCheetah-v5, run 20261126-08-av-pbc-7f87, (−2)"
     )
+    assert sentences.minus("q* -128 to -0, loss -0.00 %, -0.05 and -0.") == "q* −128 to 0, loss 0.00 %, −0.05 and 0."

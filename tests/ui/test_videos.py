@@ -49,6 +49,15 @@ def test_raw_returns_are_not_called_normalised(tmp_path: Path) -> None:
     assert "raw" in scale(800.0, 800.0) and "expert" not in scale(800.0, 800.0)
 
 
+def test_scores_below_zero_have_a_real_minus(tmp_path: Path) -> None:
+    path = tmp_path / "x.mp4"
+    path.write_bytes(b"video")
+    shot = videos.Shot("dbc", "DBC", -1376.4, -1376.4, 3.0, False, None)
+    track = videos.Track("DBC", "dbc", {"reward": [0.0] * 60})
+    data = videos.Video(path, "tiled", "Pendulum-v1", 20.0, 60, (320, 240), (shot,), (), (track,)).contract("/x.mp4")
+    assert data["members"][0]["score"] == "−1376.4" and "DBC −1376" in data["alt"]
+
+
 def test_what_cannot_race_says_so_before_any_episode_is_played(crew: Crew, monkeypatch: pytest.MonkeyPatch) -> None:
     def played(*_: object) -> None:
         raise AssertionError("an episode was played in vain")
