@@ -73,7 +73,7 @@ def labels(views: Sequence[RunView]) -> list[str]:
             else:
                 differing = differences([other.run.config for other in alike], ("objective",))
                 index = next(i for i, other in enumerate(alike) if other is view)
-                parts = [f"{setting.lower()} {cells[index]}" for setting, cells in differing[:2]]
+                parts = [f"{setting.lower()} {cells[index]}" for setting, cells in differing[:2] if cells[index] != "–"]
             name = " · ".join([name, *parts])
         names.append(name)
     numbered = distinct({str(number): name for number, name in reversed(list(enumerate(names)))})

@@ -22,7 +22,7 @@ def returns(compared: Sequence[Compared]) -> None:
         return
     sentence, raw = comparison.bars_sentence(compared, rows), raw_returns([one.view for one in compared])
     st.markdown(widgets.plain(sentence))
-    takeaway.picture(overlays.comparison_bars(rows, raw=raw), "bars", sentence, 96 + 34 * len(rows))
+    takeaway.picture(overlays.comparison_bars(rows, raw=raw), "bars", sentence, overlays.bars_height(rows))
     means = "points" if raw else "bars"
     st.caption(f"Whiskers: 95 % intervals over students. Paler {means}: the mean action of all students of the set.")
     drawing = svg_file(report.bars_drawing(rows, raw))

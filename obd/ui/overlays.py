@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -176,12 +177,22 @@ def comparison_bars(rows: Sequence[BarRow], *, raw: bool = False) -> Spec:
         "toolbox": toolbox("bars"),
         "xAxis": bar_axis(rows, raw) | {"nameLocation": "middle", "nameGap": 28},
         "yAxis": [
-            names | {"data": [row.label for row in rows], "axisLabel": {"width": 124, "overflow": "break"}},
+            names
+            | {
+                "data": [row.label for row in rows],
+                "axisLabel": {"width": 124, "overflow": "break", "lineHeight": 13},
+            },
             names
             | {"data": [bar_text(row, raw) for row in rows], "position": "right", "axisLabel": {"fontWeight": "bold"}},
         ],
         "series": series,
     }
+
+
+def bars_height(rows: Sequence[BarRow]) -> int:
+    """Pixels of the bars: a long name takes several lines of some twenty letters beside its bar."""
+    lines = max((math.ceil(len(row.label) / 20) for row in rows), default=1)
+    return 96 + max(34, 13 * lines + 8) * len(rows)
 
 
 def bar_text(row: BarRow, raw: bool) -> str:

@@ -60,6 +60,17 @@ def test_names_say_what_tells_runs_apart() -> None:
     assert len(set(looks)) == len(looks)
 
 
+def test_a_setting_that_a_run_has_not_is_not_part_of_its_name() -> None:
+    timed, counted = made(objective="pbc", steps=None, seconds=40.0), made(objective="pbc", steps=30)
+    assert not [one.label for one in compared(timed, counted) if "–" in one.label]
+
+
+def test_long_names_get_the_height_they_need() -> None:
+    short, long = BarRow("PBC", "pbc", Estimate(1, 0, 2)), BarRow("x" * 70, "pbc", Estimate(1, 0, 2))
+    assert overlays.bars_height([short, long]) - overlays.bars_height([]) > 2 * 4 * 13  # four lines per row
+    assert overlays.bars_height([short, short]) == 96 + 2 * 34
+
+
 def test_a_run_without_a_set_yet_does_not_make_the_others_incomparable() -> None:
     together = compared(*showcase_runs(), made())
     assert "best set here is Av-PBC" in comparison.bars_sentence(together, comparison.bar_rows(together))
