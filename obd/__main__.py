@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import logging
 
+from obd.cli.commands import in_words
 from obd.cli.console import Interrupt, say
 from obd.cli.parser import build_parser
 from obd.errors import Cancelled, ObdError
@@ -30,7 +31,7 @@ def main(argv: list[str] | None = None) -> int:
     if arguments.json:
         print(json.dumps(output, allow_nan=False))
     elif arguments.command != "datasets":
-        for name, value in output.items():
+        for name, value in in_words(output).items():
             print(f"{name}: {value}")
     return 0
 

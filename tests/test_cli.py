@@ -13,12 +13,14 @@ from pathlib import Path
 import pytest
 
 from obd.__main__ import main
+from obd.cli.commands import in_words
 from obd.config import DistillConfig
+from obd.data import remote
 from obd.paths import runs_dir
 from obd.runs.store import Run
 from obd.ui.monitor import RunReader
 from tests.data.test_transitions_file import arrays, store
-from tests.helpers import DATASET, store_pendulum, tiny_config
+from tests.helpers import DATASET, pendulum_dataset, store_pendulum, tiny_config
 from tests.teachers.test_import_policy import state, write
 
 TINY = [
@@ -270,7 +272,7 @@ def test_bad_input(capsys: pytest.CaptureFixture[str], teacher: Path, tmp_path: 
     assert "600 transitions" in refuse(capsys, *distill, "dbc", "--size", 4000)
     assert not (tmp_path / "x").exists()
     assert "invalid choice" in refuse(capsys, "distill", *TINY, "--out", tmp_path / "y", "--objective", "sac")
-    assert "Unknown dataset" in refuse(
+    assert "on this machine, and it cannot be downloaded" in refuse(
         capsys, "distill", "--objective", "dbc", "--dataset", "nobody/knows-v0", "--out", "z"
     )
     assert "dataset" in refuse(capsys, "distill", "--objective", "dbc", "--dataset", "../../etc", "--out", "z")
@@ -374,3 +376,25 @@ def test_bench_engine(capsys: pytest.CaptureFixture[str]) -> None:
     result = run(capsys, "bench", "engine", "--quick")
     for precision in ("float32", "bfloat16"):
         assert result[precision]["ratio"] > 0 and 0 < result[precision]["share_of_peak"] < 2
+
+
+def test_raw_returns_are_not_printed_as_normalised() -> None:
+    output = {"normalized_return_mean": 5.0, "return_mean": 5.0, "ensemble_normalized_return_mean": 6.0, "students": 2}
+    assert in_words(output | {"raw_returns": False}) == output | {"raw_returns": False}
+    said = in_words(output | {"raw_returns": True})
+    assert said == {"return_mean": 5.0, "ensemble_raw_return_mean": 6.0, "students": 2, "raw_returns": True}
+
+
+def test_a_dataset_of_the_server_is_downloaded_when_it_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+
+    def download(dataset_id: str, **_: object) -> None:
+        asked.append(dataset_id)
+        store_pendulum(tmp_path)
+
+    monkeypatch.setattr(remote, "download", download)
+    out = tmp_path / "cloned.safetensors"
+    made = run(capsys, "teach", "--dataset", DATASET, "--algorithm", "bc", "--steps", 2, "--out", out)
+    assert asked == [DATASET] and made["raw_returns"] is (pendulum_dataset().reference_returns is None)

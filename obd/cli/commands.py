@@ -120,7 +120,7 @@ def teach(arguments: argparse.Namespace, stop: Interrupt) -> Output:
     teacher = train(arguments.algorithm, dataset, config, on_progress, stop)
     seconds = time.monotonic() - start
     save_teacher(arguments.out, teacher)
-    say_if_raw(dataset.reference_returns)
+    raw = say_if_raw(dataset.reference_returns)
     result = score(dataset.env_id, [teacher.to_policy()], dataset.reference_returns, episodes=10, should_stop=stop)
     return {
         "out": str(arguments.out),
@@ -131,6 +131,7 @@ def teach(arguments: argparse.Namespace, stop: Interrupt) -> Output:
         "seconds": round(seconds, 1),
         "normalized_return_mean": round(result.normalized_return_mean, 2),
         "dataset_normalized_return_mean": round(float(dataset.normalized(dataset.episode_returns).mean()), 2),
+        "raw_returns": raw,
         "episodes": 10,
     }
 
@@ -152,7 +153,7 @@ def import_policy(arguments: argparse.Namespace, stop: Interrupt) -> Output:
         env_id, reference = rows[arguments.dataset].env_id, rows[arguments.dataset].reference_returns
     teacher = convert(arguments.file, arguments.algorithm, env_id)
     save_teacher(arguments.out, teacher)
-    say_if_raw(reference)
+    raw = say_if_raw(reference)
     result = score(env_id, [teacher.to_policy()], reference, episodes=arguments.episodes, should_stop=stop)
     return {
         "out": str(arguments.out),
@@ -160,6 +161,7 @@ def import_policy(arguments: argparse.Namespace, stop: Interrupt) -> Output:
         "algorithm": arguments.algorithm,
         "normalized_return_mean": round(result.normalized_return_mean, 2),
         "return_mean": round(result.return_mean, 2),
+        "raw_returns": raw,
         "episodes": arguments.episodes,
     }
 
@@ -237,7 +239,7 @@ def evaluate(arguments: argparse.Namespace, stop: Interrupt) -> Output:
     run = open_run(arguments.run_dir)
     distilled = run.distilled()
     reference, env_id = reference_of(run.config.dataset, distilled.card, stop)
-    say_if_raw(reference)
+    raw = say_if_raw(reference)
     start = time.monotonic()
     policies = train_other_students(
         distilled,
@@ -262,7 +264,7 @@ def evaluate(arguments: argparse.Namespace, stop: Interrupt) -> Output:
     if is_recipes_own(distilled.recipe, arguments.architecture, arguments.optimizer):
         why_not = keep_scores(run, scores)
     say(f"Not stored: {why_not}." if why_not else "Stored with the run, where the app shows it.")
-    output["stored"] = not why_not
+    output |= {"stored": not why_not, "raw_returns": raw}
     output["seconds"] = round(time.monotonic() - start, 2)
     return output
 
@@ -330,8 +332,18 @@ def bench(arguments: argparse.Namespace, stop: Interrupt) -> Output:
 
 
 def open_dataset(dataset_id: str, stop: Interrupt) -> Any:
-    from obd.data.catalog import load_dataset
+    from obd.data.catalog import BUILTIN, load_dataset
+    from obd.data.identifiers import is_local
+    from obd.data.remote import download
 
+    if dataset_id not in BUILTIN and not is_local(dataset_id):
+        try:
+            download(dataset_id, on_progress=ProgressLine(f"Downloading {dataset_id}"), should_stop=stop)
+        except ObdError as error:
+            raise ObdError(
+                f"There is no dataset {dataset_id} on this machine, and it cannot be downloaded. {error} "
+                "`python -m obd datasets` lists what can be opened."
+            ) from error
     return load_dataset(dataset_id, on_progress=ProgressLine(f"Opening {dataset_id}"), should_stop=stop)
 
 
@@ -347,10 +359,20 @@ def reference_of(dataset_id: str, card: Output, stop: Interrupt) -> tuple[tuple[
     return reference_returns(env_id), env_id
 
 
-def say_if_raw(reference: tuple[float, float] | None) -> None:
-    """The names of the output are fixed; without reference returns a normalised return is the raw one."""
+def say_if_raw(reference: tuple[float, float] | None) -> bool:
+    """Without reference returns a normalised return is the raw one; programs learn it from ``raw_returns``."""
     if reference is None:
-        say("There are no reference returns for this environment: all returns are raw, whatever they are called.")
+        say("There are no reference returns for this environment: all returns are raw.")
+    return reference is None
+
+
+def in_words(output: Output) -> Output:
+    """What is printed without ``--json``, whose names are fixed: raw returns are not called normalised, or twice."""
+    if not output.get("raw_returns"):
+        return output
+    means = {name for name in output if name.endswith("normalized_return_mean")}
+    twice = {name for name in means if name.replace("normalized_", "") in output}
+    return {name.replace("normalized_", "raw_"): value for name, value in output.items() if name not in twice}
 
 
 def chosen(arguments: argparse.Namespace, config_type: type) -> Output:

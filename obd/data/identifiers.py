@@ -18,16 +18,19 @@ _PART = re.compile(r"[A-Za-z0-9_-]+", re.ASCII)
 _NAME = re.compile(r"[A-Za-z0-9_-]+-v[0-9]+", re.ASCII)
 
 
-def check_id(dataset_id: str) -> str:
-    """Return ``dataset_id`` if it follows Minari's grammar ``namespace/.../name-vN``, with at least one namespace.
+def check_id(dataset_id: str, *, new: bool = False) -> str:
+    """Return ``dataset_id`` if it follows Minari's grammar ``namespace/.../name-vN``.
+
+    Minari's own datasets may do without a namespace; those made here (``new``) may not.
 
     Raises:
         ObdError: it does not.  Nothing that passes can leave the folder of datasets.
     """
     *namespace, name = dataset_id.split("/") if isinstance(dataset_id, str) else [""]
-    valid = bool(namespace) and all(_PART.fullmatch(part) and part != "data" for part in namespace)
     # Minari takes a folder "data" for the content of a dataset and wants two characters of namespace.
-    if not valid or not _NAME.fullmatch(name) or len(dataset_id) > MAX_LENGTH or len("/".join(namespace)) < 2:
+    valid = all(_PART.fullmatch(part) and part != "data" for part in namespace)
+    valid &= len("/".join(namespace)) >= 2 if namespace else not new
+    if not valid or not _NAME.fullmatch(name) or len(dataset_id) > MAX_LENGTH:
         shown = f"{dataset_id[:60]}…" if isinstance(dataset_id, str) and len(dataset_id) > 60 else dataset_id
         raise ObdError(
             f"{shown!r} is not a dataset id; write it as namespace/name-v0 with letters, digits, _ and - only."

@@ -110,7 +110,7 @@ def load_minari(
     except PARSE_ERRORS as error:
         raise ObdError(f"Minari cannot open the dataset {dataset_id}: {error}") from error
     if source.env_spec is None:
-        raise ObdError(f"The dataset {dataset_id} does not say which environment it comes from; import it with --env.")
+        raise ObdError(f"The dataset {dataset_id} does not name its environment; create it again with Minari's env=…")
     low, high = _check_spaces(dataset_id, source.observation_space, source.action_space)
     try:
         arrays, unflagged = _read_episodes(source, on_progress, should_stop)

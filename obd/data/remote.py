@@ -22,7 +22,7 @@ from obd.events import ShouldStop
 from obd.paths import minari_dir
 
 NEEDS_PACKAGE = (
-    "Datasets on Minari's server are not listed: that needs the package huggingface_hub "
+    "Datasets on Minari's server are out of reach: that needs the package huggingface_hub "
     "(pip install huggingface_hub) and a network connection."
 )
 NO_ANSWER = "Minari's server cannot be reached; check the network connection and ask again."

@@ -89,7 +89,7 @@ def read_transitions(
         ObdError: nothing that can be used; the sentence says what is wrong and what to do.
         Cancelled: ``should_stop()`` returned true.
     """
-    check_id(dataset_id)
+    check_id(dataset_id, new=True)
     env = make_env(env_id)
     observation_space, action_space, spec = env.observation_space, env.action_space, env.spec
     env.close()

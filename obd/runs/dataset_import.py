@@ -48,7 +48,7 @@ def import_file(
         ObdError: the file cannot be used, or the id is taken; nothing is left behind.
         Cancelled: ``should_stop()`` returned true; nothing is left behind.
     """
-    if check_id(dataset_id) in BUILTIN:
+    if check_id(dataset_id, new=True) in BUILTIN:
         raise ObdError(f"{dataset_id} is the id of a built-in dataset; choose another one.")
     check_place(dataset_id)
     if is_local(dataset_id) and not replace:

@@ -62,7 +62,7 @@ def form() -> None:
             widgets.show_error("Choose a file first.")
             return
         name = (dataset_id or "").strip() or suggestion
-        check_id(name)
+        check_id(name, new=True)
         st.session_state[TASK] = datasets.start_import(
             upload,
             PurePath(upload.name).name,
@@ -101,7 +101,7 @@ def suggested_id(file_name: str) -> str:
     text = re.sub(r"[^A-Za-z0-9_-]+", "-", stem).strip("-")[:80] or "data"
     name = f"mine/{text}" if re.search(r"-v[0-9]+$", text) else f"mine/{text}-v0"
     try:
-        return check_id(name)
+        return check_id(name, new=True)
     except ObdError:
         return f"mine/{PurePath(DEFAULT_DATASET).name}"
 

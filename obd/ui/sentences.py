@@ -154,7 +154,7 @@ def rollouts_sentence(shots: Sequence[Filmed], view: str) -> str:
         if places:
             others = [f"{shot.label} {shot.distance:.1f} m" for shot in places[1:]]
             end = f"; then {', '.join(others)}." if others else "."
-            return f"**{places[0].label}** is ahead in the end with {places[0].distance:.1f} m{end}"
+            return minus(f"**{places[0].label}** is ahead in the end with {places[0].distance:.1f} m{end}")
     if not students:
         return minus("In this episode " + ", ".join(f"{shot.label} returns {shot.score:.1f}" for shot in shots) + ".")
     best = max(students, key=lambda shot: shot.score)
@@ -178,7 +178,7 @@ def interval(estimate: Estimate) -> str:
 
 def settings_line(config: DistillConfig) -> str:
     """The settings that matter, in one line."""
-    budget = f"{config.steps:,} steps" if config.steps else f"{duration(config.seconds or 0)} each"
+    budget = count(config.steps, "step") if config.steps else f"{duration(config.seconds or 0)} each"
     density = f"density power {config.density_power:g} · " if config.density_power else ""
     return (
         f"{config.dataset} · {config.size} pairs · {budget} · {config.inner_steps} inner steps · "

@@ -13,13 +13,19 @@ from obd.errors import Cancelled, ObdError
 
 @pytest.mark.parametrize(
     "bad",
-    ["", "hopper", "a-v0", "../x-v0", "ab/../c-v0", "/ab/c-v0", "ab/c", "ab/c-v", "ab//c-v0", "ab/data/c-v0",
+    ["", "hopper", "../x-v0", "ab/../c-v0", "/ab/c-v0", "ab/c", "ab/c-v", "ab//c-v0", "ab/data/c-v0",
      "ab\\c-v0", "ab/c-v0/", "ab/c-v0\n", "ab/é-v0", "ab/.c-v0", "ab/" + "c" * 300 + "-v0", "ab/c-v١"],
 )  # fmt: skip
 def test_bad_ids_are_refused_before_any_path(bad: str) -> None:
     for function in (check_id, catalog.load_dataset, catalog.collect):
         with pytest.raises(ObdError, match="not a dataset id"):
             function(bad)
+
+
+def test_only_a_new_dataset_needs_a_namespace() -> None:
+    assert check_id("pendulum-v0") == "pendulum-v0"
+    with pytest.raises(ObdError, match="not a dataset id"):
+        check_id("pendulum-v0", new=True)
 
 
 def test_shipped_rows_are_consistent() -> None:

@@ -160,3 +160,19 @@ def test_folders_that_are_links_are_found_and_circles_end(storage: Path, tmp_pat
     (elsewhere / "back").symlink_to(root)
     (elsewhere / "here").symlink_to(elsewhere)
     assert [name for name, _ in local_datasets()] == [dataset.id]
+
+
+@pytest.mark.filterwarnings("ignore:.*is set to None")
+def test_a_dataset_of_minari_without_a_namespace_is_listed_and_opened() -> None:
+    env = gym.make("Pendulum-v1")
+    states = np.zeros((6, 3), np.float32)
+    buffer = EpisodeBuffer(
+        observations=states,
+        actions=np.zeros((5, 1), np.float32),
+        rewards=np.zeros(5),
+        terminations=np.zeros(5, bool),
+        truncations=np.arange(5) == 4,
+    )
+    minari.create_dataset_from_buffers(dataset_id="plain-v0", buffer=[buffer], env=env)
+    assert [name for name, _ in local_datasets()] == ["plain-v0"]
+    assert len(load_minari("plain-v0")) == 5

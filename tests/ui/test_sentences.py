@@ -73,6 +73,8 @@ def test_rollouts_sentence_speaks_of_the_best_student_and_the_baselines() -> Non
 def test_rollouts_sentence_of_a_race_gives_the_places() -> None:
     text = sentences.rollouts_sentence([shot("dbc", 9, 1.0), shot("pbc", 3, 20.0), shot("teacher", 4, 5.5)], "race")
     assert text == "**PBC** is ahead in the end with 20.0 m; then Teacher 5.5 m, DBC 1.0 m."
+    text = sentences.rollouts_sentence([shot("dbc", 9, -1.0), shot("pbc", 3, -2.0)], "race")
+    assert text == "**DBC** is ahead in the end with −1.0 m; then PBC −2.0 m."
 
 
 def test_numbers_get_a_real_minus_and_names_keep_their_hyphens() -> None:
