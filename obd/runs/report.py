@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import math
+import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
@@ -20,6 +21,7 @@ Values = NDArray[np.floating[Any]]
 MAX_CLIP = 3 * 2**20  # bytes; base64 makes four thirds of them
 WIDTH, HEIGHT, ROW = 760, 300, 30  # of a drawing, and of a row of bars
 LEFT, RIGHT, TOP, BOTTOM = 56, 16, 12, 40  # margins around the axes
+NAME = 30  # letters that fit beside a bar
 VALUES = 110  # the column of numbers at the right of the bars
 DASHES = {"solid": "", "dashed": "7 4", "dotted": "3 3", "dashdot": "8 3 2 3"}
 
@@ -197,7 +199,9 @@ def bars_svg(
             parts.append(f'<rect x="{start:.1f}" y="{y - 8:.1f}" width="{end - start:.1f}" height="16" {look}/>')
         whisker = f"M{place(bar.low):.1f} {y - 5:.1f}v10m0-5H{place(bar.high):.1f}m0-5v10"
         parts.append(f'<path class="ink" d="{whisker}"/>')
-        parts.append(_text(left - 8, y + 4, bar.name, "end"))
+        name = textwrap.wrap(bar.name, NAME, max_lines=2, placeholder=" …")
+        for nth, line in enumerate(name):
+            parts.append(_text(left - 8, y + 4 + 13 * (nth - (len(name) - 1) / 2), line, "end"))
         parts.append(_text(WIDTH - VALUES + 12, y + 4, number % bar.mean, "start"))
         if bar.reference is not None:
             parts.append(_text(WIDTH - VALUES + 52, y + 4, f"◆ {bar.reference:.1f}", "start"))

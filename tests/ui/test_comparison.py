@@ -204,3 +204,9 @@ def test_the_words_under_a_clip_know_its_view(tmp_path: Path, monkeypatch: pytes
 def test_a_report_of_runs_without_anything() -> None:
     text = report.build(compared(made()), "steps")
     assert "<svg" not in text and "Settings" in text
+
+
+def test_the_drawing_of_bars_breaks_long_names() -> None:
+    name = "Av-PBC · dataset mine/pendulum-v0, ensemble"
+    drawn = report.bars_drawing([BarRow(name, "av_pbc", Estimate(1, 0, 2))], True)
+    assert name not in drawn and "Av-PBC · dataset" in drawn and "ensemble" in drawn
