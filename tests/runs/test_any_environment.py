@@ -54,7 +54,7 @@ def test_from_a_file_to_a_film(env_id: str, tmp_path: Path, monkeypatch: pytest.
     assert score.normalized_return_mean == score.return_mean == trajectory.total_return
     run.write_evaluation({"students": score.to_dict()})
     sentence = result_sentence([RunReader(run.path).read()], None, len(dataset))
-    assert "reach a return of" in sentence and "normalised" not in sentence
+    assert "reach a raw return of" in sentence and "normalised" not in sentence
 
     plane = mapdata.pca(dataset.id, str(path), 2)
     moving = mapdata.moving_set(run, mapdata.background(dataset.id, str(path)), plane)
