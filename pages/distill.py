@@ -15,6 +15,7 @@ from obd.ui.theme import OBJECTIVE_KEYS
 def controls() -> None:
     """The sidebar: settings and Start; why nothing was started is said above the run on show."""
     with st.sidebar:
+        st.markdown("**New run**")
         configs, pressed = widgets.settings_form()
     if pressed and configs is not None:
         try:
@@ -86,14 +87,15 @@ def watch(group: str, runs: list[Run], live_when_drawn: bool) -> None:
         active = going_on(group, views)
         progress = group_progress(views)
         references = live.baselines(views[0].dataset, views[0].size)
-        top, side = st.columns([5, 2], vertical_alignment="center")
-        top.markdown(live.headline(group, views, progress, references.get("teacher")))
-        with side, st.container(horizontal=True, horizontal_alignment="right"):
-            buttons(group, views)
-        if progress.state in ("finished", "stopped"):
-            live.links(group)
-        if progress.state != "finished":
-            live.numbers(progress, views)
+        with st.container(key="stand"):  # as high when a run is over: the pictures stay where they are
+            top, side = st.columns([5, 2], vertical_alignment="center")
+            top.markdown(live.headline(group, views, progress, references.get("teacher")))
+            with side, st.container(horizontal=True, horizontal_alignment="right"):
+                buttons(group, views)
+            if progress.state in ("finished", "stopped"):
+                live.links(group)
+            if progress.state != "finished":
+                live.numbers(progress, views)
         live.pictures(group, views, progress, references)
         if live_when_drawn and not active and live.ready(group, views):
             st.rerun()
@@ -125,8 +127,9 @@ def below(runs: list[Run], views: list[RunView]) -> None:
 
 
 def page() -> None:
-    controls()
+    # The run on show comes first, as on the other pages: below the form, unfolding the form would push it out of sight.
     chosen = widgets.choose_group()
+    controls()
     queue = state.job_queue()
     busy = queue.active() is not None or bool(queue.waiting())
     with st.sidebar:

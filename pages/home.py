@@ -35,7 +35,10 @@ def introduction() -> None:
     )
     if st.button("Distil for one minute", type="primary", icon=":material/play_arrow:", key="quick start"):
         st.switch_page("pages/distill.py", query_params={"group": launch.start([DistillConfig(**QUICK)])})
-    st.caption("Av-PBC works on your machine and nothing leaves it; on *Distil* the three objectives race each other.")
+    st.caption(
+        "The minute is Av-PBC's, on your machine; nothing leaves it. On *Distil* three objectives race: DBC copies the "
+        "log, PBC a teacher that learned from it, Av-PBC that teacher with valuable states first."
+    )
 
 
 def picture() -> None:
@@ -48,8 +51,8 @@ def picture() -> None:
     with st.container(key="hero"):  # keeps the clip's place while the player is being loaded
         st.video(str(clip.path), loop=True, autoplay=True, muted=True, alt=alt)
     tags = " &nbsp; ".join(f"{tag(key)}&nbsp;{score:.0f}" for key, score in clip.scores)
-    st.markdown(
-        f"Episode: {tags}",
+    st.caption(
+        f"One episode each from the same start; all but the teacher know 256 pairs. Returns: {tags}",
         unsafe_allow_html=True,
         help="Normalised returns of the whole episodes in the clip; below are means over many students and episodes.",
     )

@@ -196,12 +196,15 @@ def bars_sentence(compared: Sequence[Compared], rows: Sequence[BarRow]) -> str:
     if len({env_of(one.run) for one in compared} - {""}) > 1:  # a run without a set yet has no returns either
         return "These runs are of different robots, so their returns do not compare; each stands beside its own figure."
     best = max(single, key=lambda row: row.estimate.mean)
+    if len(single) > 1 and len({f"{row.estimate.mean:.1f}" for row in single}) == 1:
+        return minus(f"The sets here all return {best.estimate.mean:.1f}; none is ahead.")
     text = f"The best set here is {best.label} at {best.estimate.mean:.1f}"
     together = next((row for row in rows if row.ensemble and row.label == f"{best.label}, ensemble"), None)
     if together is not None:
         change = together.estimate.mean - best.estimate.mean
         word = "gains" if change >= 0 else "loses"
-        text += f" (the mean action of its students {word} {abs(change):.1f})"
+        if round(abs(change), 1):
+            text += f" (the mean action of its students {word} {abs(change):.1f})"
     level = [row.label for row in single if row is not best and row.estimate.high >= best.estimate.low]
     if level:
         text += (

@@ -12,7 +12,7 @@ from obd.errors import ObdError
 from obd.runs.store import Run
 from obd.teachers.files import list_teachers
 from obd.ui import state
-from obd.ui.sentences import group_label
+from obd.ui.sentences import distinct, group_label
 from obd.ui.theme import ALL_OBJECTIVE_KEYS, style
 
 
@@ -72,13 +72,14 @@ def queue_panel(shown: str | None) -> None:
     if not waiting and active in (None, shown):
         return
     groups = state.groups()
+    labels = distinct({name: _label(runs) for name, runs in groups.items()})  # those of the list of runs
     st.markdown("**Queue**")
     for place, group in enumerate([active, *waiting] if active else waiting):
         if group not in groups:
             continue
         now = group == active
         label, button = st.columns([5, 1], vertical_alignment="center")
-        label.caption(f"{'Now' if now else f'{place}.' if active else f'{place + 1}.'} {_label(groups[group])}")
+        label.caption(f"{'Now' if now else f'{place}.' if active else f'{place + 1}.'} {labels[group]}")
         if now and group != shown:
             if button.button("", icon=":material/visibility:", key=f"show {group}", type="tertiary", help="Watch it"):
                 state.select_group(group)

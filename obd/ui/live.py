@@ -51,12 +51,13 @@ def headline(group: str, views: Sequence[RunView], progress: GroupProgress, teac
     messages = list(dict.fromkeys(view.message for view in told if view.message))
     if progress.state == "finished":
         return result_sentence(views, teacher, transitions(str(views[0].run.path)))
-    if progress.state in ("failed", "paused", "stopped", "interrupted"):
+    if progress.state == "interrupted":
+        return "The app was closed while this ran; Resume goes on from the last snapshot."
+    if progress.state in ("failed", "paused", "stopped"):
         label = {
             "paused": "Paused; the cores are free, and Continue leads to the same result as without the pause.",
             "failed": "This run failed.",
             "stopped": "Stopped; everything up to this step is kept, and Resume goes on from here.",
-            "interrupted": "The app was closed while this ran; Resume goes on from the last snapshot.",
         }[progress.state]
         return " ".join([label, *messages])
     if messages and progress.state != "queued" and progress.step == 0:

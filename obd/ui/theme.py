@@ -148,6 +148,7 @@ CSS = """<style>
 [data-testid="stMetricLabel"] { opacity: 0.75; }
 video { border-radius: 0.4rem; aspect-ratio: auto 16 / 9; }
 .st-key-hero { aspect-ratio: 16 / 9; }
+.st-key-stand { min-height: 8.5rem; }
 /* The accent colour is made for the white text on buttons; as text on a dark page it would be too dim. */
 button[data-variant="pills"][data-selected="true"], button[data-variant="segmented_control"][data-selected="true"],
 [data-testid="stSliderThumbValue"] { color: inherit !important; }

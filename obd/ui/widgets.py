@@ -362,7 +362,7 @@ def _field(name: str, option: Option, default: Any, scope: str) -> Any:
         return st.number_input(option.label, low, high, default, step=None, format="%g", **common)
     low_int, high_int = int(option.low or 0), int(option.high or 0)
     if default is None:
-        common["placeholder"] = "from the time budget"
+        common["placeholder"] = "by time"
     return st.number_input(option.label, low_int, high_int, default, **common)
 
 

@@ -257,7 +257,10 @@ def test_a_waiting_run_can_be_seen_and_taken_out_of_the_queue(teacher: Path, ope
     first = at.query_params["group"]
     at.button(key="start").click().run()
     second = at.query_params["group"]
-    assert "Queue" in words(at)
+    said = words(at)
+    assert "Queue" in said
+    labels = at.selectbox(key="run choice").options  # both of the same minute: numbered there and in the queue
+    assert all(label in said for label in labels if not label.startswith("Showcase"))
     at.button(key=f"show {first}").click().run()
     assert at.query_params["group"] == first
     at.button(key=f"unqueue {second}").click().run()
@@ -269,9 +272,21 @@ def test_a_waiting_run_can_be_seen_and_taken_out_of_the_queue(teacher: Path, ope
 def test_home_says_what_the_clip_shows_and_leads_on(open_page: Open) -> None:
     at = open_page()
     shots = json.loads((showcase_dir() / "rollouts.json").read_text())["shots"]
-    shown = next(line.value for line in at.markdown if line.value.startswith("Episode:"))
+    shown = next(line.value for line in at.caption if line.value.startswith("One episode"))
     assert all(f"{shot['score']:.0f}" in shown for shot in shots)
     assert {"Race the objectives", "Map the states"} <= {link.proto.label for link in at.get("page_link")}
+
+
+def test_the_run_on_show_is_chosen_above_the_form(open_page: Open) -> None:
+    at = open_page("distill")
+    assert [choice.key for choice in at.sidebar.selectbox][:2] == ["run choice", "dataset"]
+
+
+def test_an_interrupted_run_is_explained_once(group: list[Run], open_page: Open) -> None:
+    for run in group:
+        run.write_status(state="interrupted", message="The process ended while this run was active; resume it.")
+    said = words(open_page("distill", group=group[0].group))
+    assert "Resume goes on" in said and "resume it" not in said
 
 
 def test_a_run_deleted_while_it_is_shown(group: list[Run], open_page: Open) -> None:

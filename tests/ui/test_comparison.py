@@ -95,6 +95,8 @@ def test_sentences_are_computed() -> None:
     )
     assert "within chance" not in comparison.bars_sentence(apart, comparison.bar_rows(apart))
     assert ", DBC within chance of it" in comparison.bars_sentence(found, comparison.bar_rows(found))
+    level = compared(made(2.2, objective="dbc"), made(2.21, objective="pbc"))
+    assert comparison.bars_sentence(level, comparison.bar_rows(level)) == "The sets here all return 2.2; none is ahead."
     nothing = compared(made())
     assert "No loss" in comparison.loss_sentence(nothing) and "No students" in comparison.return_sentence(nothing)
 
