@@ -284,13 +284,21 @@ def seconds_per_step(
     dataset: OfflineDataset,
     teacher: TargetTeacher | None,
     outer: OuterTargets | None = None,
+    should_stop: ShouldStop = never,
 ) -> float:
-    """Time a few outer steps on a throw-away state (the first one warms up and is not counted)."""
+    """Time a few outer steps on a throw-away state (the first one warms up and is not counted).
+
+    Raises:
+        Cancelled: ``should_stop`` said so; it is polled between the steps, which can be slow on a busy machine.
+    """
     trial = Distiller(config, dataset, teacher, outer)
-    trial.step(0, 100)
-    start = time.perf_counter()
-    for step in range(1, 1 + CALIBRATION_STEPS):
+    start = 0.0
+    for step in range(1 + CALIBRATION_STEPS):
+        if should_stop():
+            raise Cancelled
         trial.step(step, 100)
+        if step == 0:
+            start = time.perf_counter()
     return (time.perf_counter() - start) / CALIBRATION_STEPS
 
 
@@ -325,7 +333,7 @@ def distill(
     steps = config.steps
     if steps is None:
         assert config.seconds is not None
-        per_step = seconds_per_step(config, dataset, teacher, outer)
+        per_step = seconds_per_step(config, dataset, teacher, outer, should_stop)
         steps = max(1, round((config.seconds - (time.perf_counter() - began)) / per_step))
     if should_stop():
         raise Cancelled

@@ -187,7 +187,8 @@ class GroupExecution:
         self.load = load or load_dataset
         self.pausing: ShouldStop = never
         self.recorders: dict[str, Recorder] = {}
-        self.calibrated = threading.Barrier(len(self.runs), action=self._agree)
+        self.calibrating = {run.id for run in self.runs}
+        self.lock, self.agreed = threading.Lock(), threading.Event()
         self.per_step: dict[str, float] = {}
         self.common_steps = 0
 
@@ -246,7 +247,7 @@ class GroupExecution:
             log.exception("run %s failed", run.id)
             self._finish(run, state="failed", message=f"Unexpected {type(error).__name__}; the log has the details.")
         finally:
-            self.calibrated.abort()  # nobody waits for a run that is over
+            self._calibrated(run)  # nobody waits for a run that is over
 
     def _finish(self, run: Run, **status: Any) -> None:
         try:
@@ -267,8 +268,9 @@ class GroupExecution:
         if agreed:
             config = config.replace(steps=agreed)
         elif config.steps is None:
-            config = config.replace(steps=self._common_steps(run, config, dataset, teacher, outer))
+            config = config.replace(steps=self._common_steps(run, config, dataset, teacher, outer, should_stop))
             run.write_status(outer_steps=config.steps)
+        self._calibrated(run)  # also if its count was known before
         recorder = Recorder(run, config, dataset, card(config, dataset, teacher))
         if checkpoint is not None:  # keep measuring every LIVE_EVERY-th snapshot
             recorder.count = len(run.snapshot_steps())
@@ -282,17 +284,31 @@ class GroupExecution:
         run.write_status(state=state)
 
     def _common_steps(
-        self, run: Run, config: DistillConfig, dataset: OfflineDataset, teacher: Teacher | None, outer: OuterTargets
+        self,
+        run: Run,
+        config: DistillConfig,
+        dataset: OfflineDataset,
+        teacher: Teacher | None,
+        outer: OuterTargets,
+        should_stop: ShouldStop,
     ) -> int:
         """Outer steps that fit into the time budget when all runs of the group work at once; the same for each."""
         run.write_status(message="Measuring the speed of this machine.")
         self.calibration_began = time.perf_counter()
-        self.per_step[run.id] = seconds_per_step(config, dataset, teacher, outer)
-        try:
-            self.calibrated.wait(timeout=60)
-        except threading.BrokenBarrierError:  # another run failed: go on with what is known
-            self._agree()
+        self.per_step[run.id] = seconds_per_step(config, dataset, teacher, outer, should_stop)
+        self._calibrated(run)
+        self.agreed.wait()  # however long the others take: a race has equal steps
         return self.common_steps
+
+    def _calibrated(self, run: Run) -> None:
+        """Nobody has to wait for the speed of this run (any more); the last one settles the number of steps."""
+        with self.lock:
+            self.calibrating.discard(run.id)
+            if self.calibrating or self.agreed.is_set():
+                return
+            if self.per_step:
+                self._agree()
+            self.agreed.set()
 
     def _agree(self) -> None:
         budget = self.runs[0].config.seconds

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from obd.engine.distill import Distiller, distill, snapshot_steps
+from obd.engine.distill import Distiller, distill, seconds_per_step, snapshot_steps
 from obd.engine.distilled import load_distilled
 from obd.errors import Cancelled, ObdError
 from obd.events import Checkpoint, Event, Finished, Progress, Snapshot, Started
@@ -208,3 +208,9 @@ def test_distilled_set_survives_a_round_trip(tmp_path) -> None:
         load_distilled(path)
     with pytest.raises(ObdError, match="no distilled set"):
         load_distilled(tmp_path / "absent.npz")
+
+
+def test_measuring_the_speed_can_be_stopped() -> None:
+    asked = iter([False, True])
+    with pytest.raises(Cancelled):  # after the first step, not after all
+        seconds_per_step(tiny_config(), DATA, TEACHER, should_stop=lambda: next(asked))

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from obd.config import OBJECTIVES
+from obd.config import OBJECTIVES, DistillConfig
 from obd.errors import ObdError
 from obd.runs.execute import GroupExecution
 from obd.runs.jobs import JobQueue
@@ -66,7 +66,7 @@ def test_a_time_budget_gives_all_runs_the_same_steps(teacher: Path) -> None:
     runs = [create_run(tiny_config(teacher, objective=o, steps=None, seconds=4.0)) for o in ("dbc", "pbc")]
     GroupExecution(runs, live=False, final=False)()
     steps = [run.status()["outer_steps"] for run in runs]
-    assert steps[0] == steps[1] > 1
+    assert steps[0] == steps[1] >= 1  # one is all that a busy machine can promise
     assert [run.status()["step"] for run in runs] == steps
 
 
@@ -191,6 +191,22 @@ def test_one_failing_run_does_not_take_the_others_along(queue: JobQueue, teacher
     group = queue.submit([tiny_config(teacher), tiny_config(broken)])
     wait(lambda: states(group) == ["finished", "failed"])
     assert "safetensors" in list_groups()[group][1].status()["message"]
+
+
+def test_a_race_has_equal_steps_though_one_run_fails_and_one_is_slow(
+    teacher: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def timed(config: DistillConfig, *arguments: object) -> float:
+        if config.objective == "pbc":
+            raise ObdError("no luck")
+        time.sleep(1.0 if config.objective == "av_pbc" else 0.0)  # long after the failure
+        return 0.5 if config.objective == "av_pbc" else 0.1
+
+    monkeypatch.setattr("obd.runs.execute.seconds_per_step", timed)
+    runs = [create_run(tiny_config(teacher, objective=o, steps=None, seconds=5.0)) for o in ("dbc", "pbc", "av_pbc")]
+    GroupExecution(runs, live=False, final=False)()
+    assert [run.status()["state"] for run in runs] == ["finished", "failed", "finished"]
+    assert runs[0].status()["outer_steps"] == runs[2].status()["outer_steps"] > 1
 
 
 def test_unknown_dataset_fails_in_one_sentence(queue: JobQueue) -> None:
