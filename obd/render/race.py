@@ -365,7 +365,7 @@ class RaceFilm:
         for metre in np.arange(math.ceil(low / step) * step, high + 1e-6, step):
             draw.line((along(metre), line - 3, along(metre), line + 3), fill=MUTED)
             small = font(max(10, round(0.26 * bar)))
-            draw.text((along(metre), bar - 2), f"{metre:g} m", font=small, fill=MUTED, anchor="mb")
+            draw.text((along(metre), bar - 2), f"{metre:zg} m", font=small, fill=MUTED, anchor="mb")
         draw.text((0.012 * width, line), f"{seconds:.1f} s", font=face, fill=BAR_TEXT, anchor="lm")
         where = [
             float(track[panel.trajectory.index_at(seconds)])
@@ -377,7 +377,7 @@ class RaceFilm:
         middle = bar - side
         for (x, y), panel, metre, done in zip(feet, self._panels, where, over, strict=True):
             note = "" if not done else f", {'fell' if panel.trajectory.terminated else 'done'}"
-            text = shorten(f"{panel.title} {metre:.1f} m{note}", 0.4 * width, face)
+            text = shorten(f"{panel.title} {metre:z.1f} m{note}", 0.4 * width, face)
             middle = max(min(y + 0.6 * side, height - side), middle + 1.9 * side)  # none covers another
             box = (edge, middle - 0.87 * side, edge + face.getlength(text) + 2.2 * side, middle + 0.87 * side)
             draw.rounded_rectangle(box, radius=side / 2, fill=BAR)

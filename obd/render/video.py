@@ -237,7 +237,7 @@ class PanelPainter:
         over = index == len(trajectory) and seconds > trajectory.seconds
         if index != self._index or over != self._over:
             clock = min(seconds, trajectory.seconds)
-            picture = overlay(self._draw(index), f"return {self._returns[index]:,.0f}", f"{clock:.1f} s")
+            picture = overlay(self._draw(index), f"return {self._returns[index]:z,.0f}", f"{clock:.1f} s")
             self._picture = ended(picture, self._note()) if over else picture
             self._index, self._over = index, over
         return self._picture

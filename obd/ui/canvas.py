@@ -32,8 +32,8 @@ _gallery = _component("gallery")
 def state_map(data: dict[str, Any], *, key: str, on_picked: Callable[[], None], on_step: Callable[[], None]) -> Any:
     """Mount the map (see :func:`obd.ui.maps.map_data`).
 
-    The result has ``picked`` (``{"key": objective, "indices": [...], "step": int}``) and ``step`` (where the time
-    line was left), each None until the user has touched it.
+    The result has ``picked`` (``{"key": objective, "indices": [...], "step": int, "newest": bool}``) and ``step``
+    (where the time line was left, ``{"step": int, "newest": bool}``), each None until the user has touched it.
     """
     return _map(data=data, key=key, on_picked_change=on_picked, on_step_change=on_step)
 

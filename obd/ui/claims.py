@@ -48,7 +48,7 @@ def criticality_sentence(objective: str, report: SetReport) -> str:
     elif data.direction < 0:
         text = f"{who} **less critical than the data**: {_amount(data)} ({_range(data)})"
     else:
-        text = f"{who} **not more critical than the data**: {_amount(data)} ({_range(data)}, so no clear difference)"
+        text = f"{who} **not clearly more critical than the data**: {_amount(data)} ({_range(data)})"
     verdict = {1: "more critical than", -1: "less critical than", 0: "no clear change from"}[start.direction]
     return f"{text}; compared with where they started {_amount(start)} ({_range(start)}), {verdict} their start."
 

@@ -186,8 +186,8 @@ def map_data(
         data["scale"] = {
             "low": low,
             "high": high,
-            "lowText": minus(f"{low:,.{digits}f}"),
-            "highText": minus(f"{high:,.{digits}f}"),
+            "lowText": minus(f"{low:z,.{digits}f}"),
+            "highText": minus(f"{high:z,.{digits}f}"),
             "name": colouring.name,
             "colours": list(CIVIDIS),
         }

@@ -141,7 +141,7 @@ def sheet(run: Run, step: int, env_id: str) -> tuple[tuple[object, ...], Sheet |
 
 def posture_words(posture: Array) -> str:
     """``pitch +12.0°, height −0.05 m``."""
-    return minus(f"pitch {math.degrees(posture[1]):+.1f}°, height {posture[0]:+.2f} m")
+    return minus(f"pitch {math.degrees(posture[1]):+z.1f}°, height {posture[0]:+z.2f} m")
 
 
 def standing_sentence(index: int, report: SetReport, reference_values: dict[str, Array]) -> str:

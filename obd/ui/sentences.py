@@ -152,15 +152,15 @@ def rollouts_sentence(shots: Sequence[Filmed], view: str) -> str:
     if view == "race":
         places = sorted((s for s in shots if s.distance is not None), key=lambda s: -(s.distance or 0.0))
         if places:
-            others = [f"{shot.label} {shot.distance:.1f} m" for shot in places[1:]]
+            others = [f"{shot.label} {shot.distance:z.1f} m" for shot in places[1:]]
             end = f"; then {', '.join(others)}." if others else "."
-            return minus(f"**{places[0].label}** is ahead in the end with {places[0].distance:.1f} m{end}")
+            return minus(f"**{places[0].label}** is ahead in the end with {places[0].distance:z.1f} m{end}")
     if not students:
-        return minus("In this episode " + ", ".join(f"{shot.label} returns {shot.score:.1f}" for shot in shots) + ".")
+        return minus("In this episode " + ", ".join(f"{shot.label} returns {shot.score:z.1f}" for shot in shots) + ".")
     best = max(students, key=lambda shot: shot.score)
-    text = f"In this episode **{best.label}** returns {best.score:.1f}"
+    text = f"In this episode **{best.label}** returns {best.score:z.1f}"
     others = [
-        f"{words} {shot.score:.1f}"
+        f"{words} {shot.score:z.1f}"
         for key, words in (
             ("random_selection", "a student of as many random pairs"),
             ("whole_bc", "behaviour cloning of the whole dataset"),

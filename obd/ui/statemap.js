@@ -103,7 +103,12 @@ class StateMap {
     play.textContent = this.playing ? "❚❚ Pause" : "▶ Play";
   }
 
-  tell() { this.send("step", this.data.steps[Math.round(this.time)]); }
+  tell() { this.send("step", this.moment()); }
+
+  moment() {   // where the time line is; with a stamp, as a value that is sent twice would not be noticed
+    const now = Math.round(this.time), { steps } = this.data;
+    return { step: steps[now], newest: now === steps.length - 1, at: performance.now() };
+  }
 
   // -- geometry ----------------------------------------------------------------------------------------------
 
@@ -437,7 +442,7 @@ class StateMap {
 
   pick(set, indices) {
     this.picked = { key: set.key, indices };
-    this.send("picked", { key: set.key, indices, step: this.data.steps[Math.round(this.time)] });
+    this.send("picked", { key: set.key, indices, ...this.moment() });
   }
 }
 

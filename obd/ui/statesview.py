@@ -165,12 +165,18 @@ def _map_picked() -> None:
     st.session_state["objective"] = str(picked["key"])
     st.session_state["picked states"] = [int(index) for index in picked["indices"]]
     st.session_state["state"] = int(picked["indices"][0])
-    st.session_state[f"pose step {st.session_state.get('group')}"] = int(picked["step"])
+    _pose_at(picked)
 
 
 def _map_moved() -> None:
     """Callback: the time line was left somewhere; the pose follows."""
-    st.session_state[f"pose step {st.session_state.get('group')}"] = int(st.session_state["state map"]["step"])
+    _pose_at(st.session_state["state map"]["step"])
+
+
+def _pose_at(moment: Mapping[str, Any]) -> None:
+    """The pose is of this snapshot from now on; at the end of the time line it follows the run, as the map does."""
+    key = f"pose step {st.session_state.get('group')}"
+    st.session_state[key] = None if moment["newest"] else int(moment["step"])
 
 
 def _alone() -> None:

@@ -138,13 +138,13 @@ class Video:
 
     def contract(self, url: str) -> dict[str, Any]:
         """The data of the player; see :func:`obd.ui.player.contract`."""
-        alt = f"{VIEWS[self.view]}: " + ", ".join(f"{minus(f'{shot.label} {shot.score:.0f}')}" for shot in self.shots)
+        alt = f"{VIEWS[self.view]}: " + ", ".join(f"{shot.label} {minus(f'{shot.score:z.0f}')}" for shot in self.shots)
         key = f"{self.path.name} {self.path.stat().st_mtime_ns}"
         data = player.contract(
             self.tracks, key=key, url=url, fps=self.fps, frames=self.frames, env_id=self.env_id, view=self.view, alt=alt
         )
         for member, shot in zip(data["members"], self.shots, strict=True):
-            member |= {"score": minus(f"{shot.score:.1f}"), "ending": shot.ending}
+            member |= {"score": minus(f"{shot.score:z.1f}"), "ending": shot.ending}
         return data | {"size": list(self.size)}
 
 
@@ -253,7 +253,7 @@ def make(
         for member, episode in zip(request.members, episodes, strict=True)
     ]
     panels = tuple(
-        Panel(title, colour, episode, f"{shot.score:.0f}", symbol)
+        Panel(title, colour, episode, f"{shot.score:z.0f}", symbol)
         for (title, colour, symbol), episode, shot in zip(looks, episodes, shots, strict=True)
     )
     order = Order(request.view, panels, request.seconds)

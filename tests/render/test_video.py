@@ -3,6 +3,7 @@ from __future__ import annotations
 import errno
 import subprocess
 import sys
+from dataclasses import replace
 
 import imageio.v3 as iio
 import imageio_ffmpeg
@@ -10,7 +11,7 @@ import numpy as np
 import pytest
 
 from obd.errors import Cancelled, ObdError
-from obd.render import encoder
+from obd.render import encoder, video
 from obd.render.backend import gl_backend
 from obd.render.captions import caption_bar, font, shorten
 from obd.render.encoder import VideoWriter
@@ -254,3 +255,11 @@ def test_captions():
     assert shorten("short", 200, face) == "short"
     cut = shorten("a very long title of a policy", 80, face)
     assert cut.endswith("…") and face.getlength(cut) <= 80
+
+
+def test_a_return_just_below_zero_is_written_as_zero(no_gl, monkeypatch):
+    written = []
+    monkeypatch.setattr(video, "overlay", lambda picture, *texts: written.extend(texts) or picture)
+    with TiledFilm((Panel("a", "#ff0000", replace(hopper(10), rewards=np.full(10, -0.04))),)) as film:
+        film.paint(film.frames - 1)
+    assert "return 0" in written and "return -0" not in written

@@ -50,6 +50,9 @@ def test_three_dimensions_and_colours() -> None:
     assert data["dimensions"] == 3 and decode(data["sets"][0]["frames"]).size == 2 * 4 * 3
     assert decode(data["values"]).size == 50
     assert data["scale"]["lowText"] == "−92" and data["scale"]["name"] == "q*"
+    tiny = Colouring("criticality", np.linspace(-0.003, 0.16, 50))
+    data = map_data(original, sets, "av_pbc", identity="b", axes=["1", "2", "3"], colouring=tiny, alt="m")
+    assert data["scale"]["lowText"] == "0.00"
 
 
 def test_axes_of_one_place() -> None:

@@ -68,6 +68,7 @@ def test_rollouts_sentence_speaks_of_the_best_student_and_the_baselines() -> Non
     text = sentences.rollouts_sentence(shots, "tiled")
     assert "**PBC** returns 30.0" in text and "1.0" in text and "45.0" in text
     assert "Teacher returns 1.0" in sentences.rollouts_sentence([shot("teacher", 1)], "tiled")
+    assert "**PBC** returns 0.0," in sentences.rollouts_sentence([shot("pbc", -0.04), shot("teacher", 45)], "tiled")
 
 
 def test_rollouts_sentence_of_a_race_gives_the_places() -> None:
@@ -75,6 +76,8 @@ def test_rollouts_sentence_of_a_race_gives_the_places() -> None:
     assert text == "**PBC** is ahead in the end with 20.0 m; then Teacher 5.5 m, DBC 1.0 m."
     text = sentences.rollouts_sentence([shot("dbc", 9, -1.0), shot("pbc", 3, -2.0)], "race")
     assert text == "**DBC** is ahead in the end with −1.0 m; then PBC −2.0 m."
+    text = sentences.rollouts_sentence([shot("dbc", 9, -1.2), shot("pbc", 3, -0.03)], "race")
+    assert text == "**PBC** is ahead in the end with 0.0 m; then DBC −1.2 m."
 
 
 def test_numbers_get_a_real_minus_and_names_keep_their_hyphens() -> None:
