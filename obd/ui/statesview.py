@@ -42,6 +42,9 @@ COLOURS = {
 }
 
 
+LATER = "How critical they are is measured when the run has ended, or at once under *Are they critical?*"
+
+
 # -- the sentence above map and gallery ----------------------------------------------------------------------
 
 
@@ -54,7 +57,8 @@ def headline(run: Run) -> None:
             for step in (steps[0], steps[-1])
         ]
         distance = sentences.movement(*moved)
-        st.markdown(sentences.movement_sentence(distance, steps[-1], run.config.objective, run.config.size))
+        moving = sentences.movement_sentence(distance, steps[-1], run.config.objective, run.config.size)
+        st.markdown(f"{moving}  \n{LATER}")  # two lines, as the sentence that follows: nothing below it moves
         return
     report = reports.report(run)
     if report is not None:

@@ -214,6 +214,7 @@ def test_a_run_that_goes_on_is_followed(cheetahs: list[Run], open_page: Open) ->
     cheetahs[0].write_status(state="running")
     at = open_page("states", objective="pbc")
     assert "have moved" in words(at)  # no measuring while the run needs the machine
+    assert "is measured when the run has ended" in words(at)
     before = component(at)
     hidden.rename(last)
     at.run()  # what the fragment's timer does in a browser
