@@ -30,6 +30,7 @@ def show(shown: Mapping[str, Run], front: str) -> None:
         reports.reference_task(shown[front])
         st.fragment(_measuring_all, run_every=0.7)(shown)
         return
+    _refresh(shown)
     st.markdown(
         "\n".join(
             f"- {claims.criticality_sentence(key, found[key])}" for key in sorted(found, key=lambda key: key != front)
@@ -63,7 +64,6 @@ def show(shown: Mapping[str, Run], front: str) -> None:
             st.markdown(sentence)
     if measure in found[front].effects:
         _effects_table({key: found[key].effects[measure] for key in shown})
-    _refresh(shown)
 
 
 def _effects_table(effects: Mapping[str, Mapping[str, Effect]]) -> None:
