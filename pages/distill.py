@@ -29,15 +29,10 @@ def controls() -> None:
         widgets.show_error(why)
 
 
-def going_on(group: str, views: list[RunView]) -> bool:
-    """Whether anything of the group still happens; a stopped one may be finishing its last measurement."""
-    return any(view.active for view in views) or state.job_queue().active() == group
-
-
 def buttons(group: str, views: list[RunView]) -> None:
     """Pause and Stop while something happens, Continue or Resume when something is unfinished."""
     queue, now = state.job_queue(), group_state(views)
-    if going_on(group, views):
+    if live.going_on(group, views):
         ending = st.session_state.get("ending", {}).get(group)
         if queue.active() == group and st.button(
             "Pausing …" if ending == "pause" else "Pause",
@@ -84,7 +79,7 @@ def watch(group: str, runs: list[Run], live_when_drawn: bool) -> None:
         if not views:
             st.warning("The directory of this run has been deleted; choose another run.")
             return
-        active = going_on(group, views)
+        active = live.going_on(group, views)
         progress = group_progress(views)
         references = live.baselines(views[0].dataset, views[0].size)
         with st.container(key="stand"):  # as high when a run is over: the pictures stay where they are
@@ -127,8 +122,7 @@ def below(runs: list[Run], views: list[RunView]) -> None:
 
 
 def page() -> None:
-    # The run on show comes first, as on the other pages: below the form, unfolding the form would push it out of sight.
-    chosen = widgets.choose_group()
+    chosen = widgets.choose_group()  # first, as on other pages, and where the open form does not push it away
     controls()
     queue = state.job_queue()
     busy = queue.active() is not None or bool(queue.waiting())
@@ -141,7 +135,7 @@ def page() -> None:
         return
     group, runs = chosen
     views, _ = read_all([state.reader(str(run.path)) for run in state.still_there(runs)])
-    active = going_on(group, views)
+    active = live.going_on(group, views)
     if not active:
         st.session_state.pop("ending", None)
     moving = active or (bool(views) and not live.ready(group, views))

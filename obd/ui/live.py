@@ -44,6 +44,11 @@ def transitions(path: str) -> int | None:
         return None
 
 
+def going_on(group: str, views: Sequence[RunView]) -> bool:
+    """Whether anything of the group still happens; a stopped one may be finishing its last measurement."""
+    return any(view.active for view in views) or state.job_queue().active() == group
+
+
 def headline(group: str, views: Sequence[RunView], progress: GroupProgress, teacher: float | None) -> str:
     """One sentence: what happens now, or what came out."""
     # A run that was stopped before its first step says so only when none got further.
@@ -120,7 +125,7 @@ def _losses(group: str, views: Sequence[RunView], progress: GroupProgress) -> No
         height=HEIGHT,
         alt=loss_alt(views),
     )
-    st.caption(losses_caption(views, progress.outer_steps))
+    _two_lines("losses", losses_caption(views, progress.outer_steps))
 
 
 def _map(group: str, views: Sequence[RunView], _progress: GroupProgress) -> None:
@@ -128,7 +133,13 @@ def _map(group: str, views: Sequence[RunView], _progress: GroupProgress) -> None
     moving = livemap.positions(views, plane) if plane is not None else []
     sentence = livemap.map_sentence(moving, _map_waiting(views[0].dataset, plane is not None))
     st.echarts_chart(livemap.live_map(plane, moving), key=f"live map {group}", height=HEIGHT, alt=f"Map: {sentence}")
-    st.caption(sentence)
+    _two_lines("map", sentence)
+
+
+def _two_lines(name: str, sentence: str) -> None:
+    """A caption that keeps the place of two lines: what is below it does not move when it grows."""
+    with st.container(key=f"lines {name}"):
+        st.caption(sentence)
 
 
 def _returns(group: str, views: Sequence[RunView], progress: GroupProgress, references: Mapping[str, float]) -> None:
@@ -146,7 +157,7 @@ def _returns(group: str, views: Sequence[RunView], progress: GroupProgress, refe
 def _poses(group: str, views: Sequence[RunView]) -> None:
     """Rows of poses; their place is kept while they are not drawn."""
     rows = posestrip.newest(group, views)
-    with st.container(height=HEIGHT, border=False, vertical_alignment="center"):
+    with st.container(height=HEIGHT, border=False):
         if rows is None:
             info = state.dataset_info(views[0].dataset)
             reason = no_pose_sentence(info.env_id) if info is not None else ""

@@ -269,8 +269,11 @@ def _standing(run: Run, step: int, index: int) -> None:
     """Where the state stands among the data, once that has been measured for this snapshot."""
     reference = reports.reference(run)
     task = state.tasks().get(reports.report_key(run, step))
-    if reference is not None and task is not None and task.state == "done":
-        st.caption(posepanel.standing_sentence(index, task.result, reference.values))
+    with st.container(key="lines standing"):  # keeps its place until it can be said
+        if reference is not None and task is not None and task.state == "done":
+            st.caption(posepanel.standing_sentence(index, task.result, reference.values))
+        elif task is not None and task.state == "running":
+            st.caption("Where this state stands among the data is being measured …")
 
 
 # -- gallery -------------------------------------------------------------------------------------------------

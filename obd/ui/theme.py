@@ -148,7 +148,13 @@ CSS = """<style>
 [data-testid="stMetricLabel"] { opacity: 0.75; }
 video { border-radius: 0.4rem; aspect-ratio: auto 16 / 9; }
 .st-key-hero { aspect-ratio: 16 / 9; }
+/* Places that are kept until the pictures and the words come. */
 .st-key-stand { min-height: 8.5rem; }
+[class*="st-key-lines-"] { min-height: 3.75rem; }
+.st-key-state-map { min-height: 29.5rem; }
+.st-key-player { min-height: 40vh; }
+.st-key-row-pose .stColumn .stElementContainer:first-child,
+.st-key-row-relatives .stElementContainer { aspect-ratio: 1; }
 /* The accent colour is made for the white text on buttons; as text on a dark page it would be too dim. */
 button[data-variant="pills"][data-selected="true"], button[data-variant="segmented_control"][data-selected="true"],
 [data-testid="stSliderThumbValue"] { color: inherit !important; }
