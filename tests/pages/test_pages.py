@@ -117,11 +117,6 @@ def test_distil_shows_losses_returns_and_the_result(group: list[Run], open_page:
     assert at.query_params["group"] == group[0].group
 
 
-def test_the_choice_of_a_run_is_first_so_that_the_open_form_does_not_push_it_away(open_page: Open) -> None:
-    at = open_page("distill")
-    assert [box.key for box in at.sidebar.selectbox][:2] == ["run choice", "dataset"]
-
-
 def fill_in_form(at: AppTest, steps: int) -> None:
     """Eight DBC pairs of the Pendulum dataset."""
     at.selectbox(key="dataset").select("test/pendulum/random-v0")
