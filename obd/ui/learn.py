@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from base64 import b64encode
+import json
+from functools import lru_cache
 from pathlib import Path
 from typing import Literal
 
@@ -12,33 +13,38 @@ from obd.config import DEFAULT_DATASET
 from obd.engine.playground import MAX_POINTS, Settings
 from obd.errors import ObdError
 from obd.runs import published
-from obd.ui import charts, headline, story, widgets
+from obd.ui import charts, headline, player, story, widgets
 from obd.ui.charts import Estimate
-from obd.ui.playground import Runner, Scene, measured
+from obd.ui.playground import Runner, Scene, measured, still_life
 from obd.ui.tasks import UNEXPECTED
 from obd.ui.theme import OBJECTIVE_KEYS, style
 
-FRAME_SECONDS = 0.1  # between two frames while something moves
+FRAME_SECONDS = 0.125  # between two frames while something moves; points glide from one to the next
+SEVERAL = 2  # times as long where several students move, for each of them comes along in every frame
 
 _HERE = Path(__file__).parent
-# Streamlit sends a component's code along with every frame.  So the component only hands over to the code, which the
-# page has loaded once, as a module.
-_MODULE = "data:text/javascript;base64," + b64encode((_HERE / "playground.js").read_bytes()).decode()
-_CODE = f'<script>window.obdPlayground ??= import("{_MODULE}");</script>'
+# Streamlit sends a component's code and style along with every frame.  So the component only hands over to a module
+# that the browser loads once, together with everything about the pendulum that never changes.
 _COMPONENT = st.components.v2.component(
     "obd_playground",
-    css=(_HERE / "playground.css").read_text(encoding="utf-8"),
     js="""export default (component) => {
-  let over = false, end = null;
-  const begin = async () => {
-    if (!window.obdPlayground) return over || setTimeout(begin, 20);
-    const code = await window.obdPlayground;
-    if (!over) end = code.default(component);
-  };
-  begin();
+  let over, end;
+  const at = new URL(component.data.code, document.baseURI);
+  const load = (n) => import(`${at}?${n}`).catch((error) => {
+    if (n > 9) throw console.error(error), window.obd = null, error;
+    return new Promise((go) => setTimeout(go, 300)).then(() => load(n + 1));
+  });
+  (window.obd ??= load(0)).then((code) => { if (!over) end = code.default(component); });
   return () => { over = true; end?.(); };
 };""",
 )
+
+
+@lru_cache(maxsize=1)
+def _module() -> bytes:
+    """The code of the pictures, their style and their still part."""
+    style_sheet, code = ((_HERE / f"playground.{kind}").read_text(encoding="utf-8") for kind in ("css", "js"))
+    return f"const STYLE = {json.dumps(style_sheet)}, STILL = {json.dumps(still_life())};\n{code}".encode()
 
 
 # -- the stepper -------------------------------------------------------------------------------------------------
@@ -98,14 +104,15 @@ def live(key: str, settings: Settings) -> None:
     scene = story.scene(key, settings)
     if scene is None:
         return
-    st.html(_CODE, unsafe_allow_javascript=True)
     tab = runner()
     tab.show(scene)
     moving = tab.moving(scene)
-    st.fragment(_stream, run_every=FRAME_SECONDS if moving else None)(key, scene, moving)
+    code = player.media_url(_module(), "text/javascript", "playground") if tab.ready() else None
+    pace = FRAME_SECONDS * (SEVERAL if len(scene.lanes) > 1 else 1)
+    st.fragment(_stream, run_every=pace if moving else None)(key, scene, moving, code)
 
 
-def _stream(key: str, scene: Scene, moving_when_drawn: bool) -> None:
+def _stream(key: str, scene: Scene, moving_when_drawn: bool, code: str | None) -> None:
     """Body of the fragment: pass the latest frame on."""
     with widgets.guard():
         tab = runner()
@@ -114,13 +121,18 @@ def _stream(key: str, scene: Scene, moving_when_drawn: bool) -> None:
             widgets.show_error(UNEXPECTED)
             st.button("Try again", icon=":material/refresh:", key="playground again")
             return
+        if code is None:
+            st.caption("Setting up the pendulum …")
+            if tab.ready():
+                st.rerun()  # only a full run can offer the code
+            return
         if frame is not None:
-            frame = frame | {"said": story.said(key, frame)}
+            frame = story.shown(key, frame)
         name = f"map {key}"
         _COMPONENT(
             key=name,
-            data={"frame": frame, "view": {"controls": [], "panels": [], **story.VIEWS[key]}},
-            on_edits_change=lambda: tab.edit(st.session_state[name].get("edits") or []),
+            data={"code": code, "frame": frame, "view": {"controls": [], "panels": [], **story.VIEWS[key]}},
+            on_edits_change=lambda: tab.edit(st.session_state[name].get("edits") or [], scene.name),
         )
         if tab.moving(scene) != moving_when_drawn:
             st.rerun()  # only a full run can start or stop the timer

@@ -1,15 +1,23 @@
 // The pictures of the playground.  Python trains the students and sends their weights; this file only looks at them:
 // it draws what a student does at every state, lets the pendulum swing under it, and sends back what a hand does.
+// The page puts STYLE and STILL before it: what never changes.
 // Places are in units of the picture: x = angle / pi, y = velocity / 8, both from -1 to 1; actions from -1 to 1.
 
 const MAX_SPEED = 8, TIME_STEP = 0.05, EPISODE = 200;
 const CELLS = [61, 41];
 const GRAB = 16, KEY_STEP = 0.04;
+const PART = 0.15;  // less of the pictures in the window counts as out of sight
 const apps = new WeakMap();
 
-const numbers = (text, kind) => {
-  const raw = Uint8Array.from(atob(text), (c) => c.charCodeAt(0));
-  return kind === "i1" ? Float32Array.from(new Int8Array(raw.buffer), (v) => v / 127) : new Float32Array(raw.buffer);
+const bytes = (text) => Uint8Array.from(atob(text), (c) => c.charCodeAt(0)).buffer;
+const parts = (text) => Float32Array.from(new Int8Array(bytes(text)), (v) => v / 127);
+const twelve = (text) => {  // integers of 12 bits, two in three bytes
+  const b = new Uint8Array(bytes(text)), out = new Float32Array(b.length / 3 * 2);
+  for (let i = 0, k = 0; i < b.length; i += 3) {
+    out[k++] = (b[i] << 4 | b[i + 1] >> 4) - 2048;
+    out[k++] = ((b[i + 1] & 15) << 8 | b[i + 2]) - 2048;
+  }
+  return out;
 };
 const clamp = (v, low, high) => Math.min(high, Math.max(low, v));
 const wrap = (x) => ((((x + 1) % 2) + 2) % 2) - 1;
@@ -27,13 +35,16 @@ const shade = (theme, action) =>
   mix(theme.zero, action < 0 ? theme.minus : theme.plus, Math.min(1, Math.abs(action)) ** 0.8);
 
 // The student: hidden layers of ReLU units, tanh at the end.
-function student(weights, still) {
-  const layers = [], widths = still.widths;
-  let at = 0;
+function student({ values, scales }, still) {
+  const layers = [], widths = still.widths, all = twelve(values);
+  let at = 0, tensor = 0;
+  const next = (size) => {
+    const scale = scales[tensor++];
+    return all.slice(at, (at += size)).map((v) => v * scale);
+  };
   for (let l = 0; l + 1 < widths.length; l++) {
     const [n, m] = [widths[l], widths[l + 1]];
-    layers.push({ n, m, w: weights.subarray(at, at + n * m), b: weights.subarray(at + n * m, at + n * m + m) });
-    at += n * m + m;
+    layers.push({ n, m, w: next(n * m), b: next(m) });
   }
   const room = widths.map((n) => new Float32Array(n));
   return (angle, velocity) => {
@@ -67,6 +78,10 @@ function paintField(canvas, theme, columns, rows, at) {
 class App {
   constructor(root) {
     this.root = root;
+    this.still = STILL;
+    this.style = document.createElement("style");
+    this.style.textContent = STYLE;
+    root.appendChild(this.style);
     this.home = document.createElement("div");
     this.home.className = "pg";
     root.appendChild(this.home);
@@ -77,12 +92,24 @@ class App {
     this.drag = null;
     this.swing = { angle: Math.PI - 0.05, velocity: 0, action: 0, step: 0, clock: 0, trail: [], total: 0 };
     this.alive = true;
+    this.there = true;
+    this.resting = false;
+    this.watch = new IntersectionObserver((entries) => {
+      this.there = entries.at(-1).intersectionRatio >= PART;
+      this.rest();
+    }, { threshold: PART });
+    this.watch.observe(this.home);
+    this.turned = () => this.rest();
+    document.addEventListener("visibilitychange", this.turned);
     requestAnimationFrame((t) => this.tick(t));
   }
 
   destroy() {
     this.alive = false;
+    this.watch.disconnect();
+    document.removeEventListener("visibilitychange", this.turned);
     this.home.remove();
+    this.style.remove();
   }
 
   // -- data from Python ------------------------------------------------------------------------------------------
@@ -93,21 +120,32 @@ class App {
       if (!this.built) this.home.innerHTML = '<div class="wait" role="status">Setting up the pendulum …</div>';
       return;
     }
-    const frame = data.frame, view = JSON.stringify([data.view, frame.lanes.length]);
+    const frame = data.frame, view = JSON.stringify([data.view, frame.lanes.length]), first = !this.frame;
     this.frame = frame;
     this.view = data.view;
-    this.still = frame.still;
     this.seq = Math.max(this.seq, frame.ack);
     this.unsent = this.unsent.filter((edit) => edit.seq > frame.ack);
     if (this.built !== view) this.build(view);
     frame.lanes.forEach((sent, i) => this.receive(this.lanes[i], sent));
     this.words();
+    if (frame.playing && first && calm()) this.command("pause");  // who wants no motion starts it by hand
+    else if (frame.playing) this.rest();
+  }
+
+  // Nothing is sent for a picture that nobody sees; when it comes back into sight it goes on.
+  rest() {
+    if (!this.frame || !this.home.isConnected) return;
+    const seen = this.there && !document.hidden;
+    if (this.resting === seen && (seen || this.frame.playing)) {
+      this.resting = !seen;
+      this.command(seen ? "play" : "pause");
+    }
   }
 
   receive(lane, sent) {
-    if (sent.weights !== lane.packed) {
-      lane.packed = sent.weights;
-      lane.act = student(numbers(sent.weights), this.still);
+    if (sent.weights.values !== lane.packed) {
+      lane.packed = sent.weights.values;
+      lane.act = student(sent.weights, this.still);
       lane.stale = true;
     }
     if (sent.steps < lane.sent?.steps) lane.trails = [];
@@ -573,7 +611,7 @@ class App {
     const [context, width, height] = this.paper(this.teacher.canvas), [columns, rows] = this.still.shape;
     if (!this.teacherField) {
       this.teacherField = document.createElement("canvas");
-      const values = numbers(this.still.field, "i1");
+      const values = parts(this.still.field);
       paintField(this.teacherField, this.theme, columns, rows, (c, r) => values[r * columns + c]);
     }
     context.drawImage(this.teacherField, 0, 0, width, height);
@@ -583,8 +621,8 @@ class App {
   drawAim(canvas, key) {
     const [context, width, height] = this.paper(canvas), still = this.still;
     this.dots ??= {
-      places: numbers(still.states, "i1"), weights: numbers(still.weights, "i1"),
-      dbc: numbers(still.targets.dbc, "i1"), pbc: numbers(still.targets.pbc, "i1"),
+      places: parts(still.states), weights: parts(still.weights),
+      dbc: parts(still.targets.dbc), pbc: parts(still.targets.pbc),
     };
     const actions = key === "dbc" || key === "random_selection" ? this.dots.dbc : this.dots.pbc;
     context.fillStyle = rgb(this.theme.zero);
@@ -602,7 +640,7 @@ class App {
   // Pendulum-v1, drawn mirrored: clockwise counts as positive, so right on the map is right in the picture.
   swingOn(seconds) {
     const swing = this.swing, act = this.lanes.at(-1).act;
-    if (!act || !this.swinging) return;
+    if (!act || !this.swinging || (calm() && !this.frame.playing)) return;
     swing.clock += seconds;
     while (swing.clock >= TIME_STEP) {
       swing.clock -= TIME_STEP;

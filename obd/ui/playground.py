@@ -21,12 +21,12 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from obd.data.pendulum import MAX_SPEED, returns_of
 from obd.engine.playground import HIDDEN, MEASURED, Array, Playground, Problem, Settings, act, student_returns
 from obd.engine.unroll import Parameters
 from obd.paths import assets_dir
-from obd.ui.series import thin
 from obd.ui.theme import style
 
 log = logging.getLogger(__name__)
@@ -34,12 +34,13 @@ log = logging.getLogger(__name__)
 STEPS_PER_SECOND = 30.0  # enough to see; the rest of the core is left to others
 FRAME_SECONDS, RETURN_SECONDS = 0.08, 0.7
 GONE_SECONDS = 5.0  # without a reader
-ROUND = 400  # outer steps until a pause, so that a forgotten tab does not keep a core busy
+ROUND, ROUND_SECONDS = 400, 30.0  # steps or time until a pause: a forgotten tab keeps neither a core nor a line busy
 EPISODES, CROWD = 24, 40  # per measured return; students of the crowd
 FIELD = (61, 41)  # cells of the teacher's picture: angle, velocity
 SHOWN_STATES = 700  # real states drawn as dots
-HISTORY = 200  # points of a curve
+HISTORY = 100  # points of a curve
 INNER_PER_SECOND, INNER_PAUSE = 10, 15  # speed of the inner loop's film; its last picture stays a moment
+INNER_ROUNDS = 2  # of that film
 
 Bytes = dict[str, Any]
 
@@ -98,17 +99,34 @@ def measured() -> dict[str, Any]:
     return stored
 
 
-def pack(values: Any, kind: str = "f4") -> str:
-    """Numbers as base64 of little-endian ``f4`` or, for values in [-1, 1], of signed bytes (``i1``)."""
-    array = np.asarray(values)
-    if kind == "i1":
-        array = np.round(np.clip(array, -1, 1) * 127)
-    return base64.b64encode(np.ascontiguousarray(array, "<f4" if kind == "f4" else np.int8).tobytes()).decode()
+def pack(values: Any) -> str:
+    """Values in [-1, 1] as base64 of signed bytes."""
+    return _base64(np.round(np.clip(np.asarray(values), -1, 1) * 127), np.int8)
+
+
+def pack_weights(tensors: Sequence[Array]) -> Bytes:
+    """Tensors as integers of 12 bits, two base64 characters each, with a scale per tensor.
+
+    That moves an action by less than one of a screen's 256 shades.
+    """
+    flat = [np.asarray(tensor, float).ravel() for tensor in tensors]
+    scales = [float(f"{np.abs(values).max() / 2047:.5g}") or 1.0 for values in flat]
+    whole = np.concatenate([np.clip(np.round(v / scale), -2047, 2047) for v, scale in zip(flat, scales, strict=True)])
+    pairs = np.append(whole, [0] * (len(whole) % 2)).astype(int).reshape(-1, 2) + 2048
+    joined = pairs[:, 0] << 12 | pairs[:, 1]
+    return {"scales": scales, "values": _base64(np.stack([joined >> 16, joined >> 8, joined], 1) & 255, np.uint8)}
+
+
+def _base64(array: NDArray[Any], kind: Any) -> str:
+    return base64.b64encode(np.ascontiguousarray(array, kind).tobytes()).decode()
 
 
 @lru_cache(maxsize=1)
 def still_life() -> Bytes:
-    """What never changes: the teacher's picture, some real states with their targets and weights, references."""
+    """What never changes: the teacher's picture, some real states with their targets and weights, references.
+
+    The page hands it to the browser once; frames hold only what moves.
+    """
     world = problem()
     field = world.teacher.actions_at(*np.meshgrid(_centres(FIELD[0]) * np.pi, _centres(FIELD[1]) * MAX_SPEED))
     chosen = np.random.default_rng(0).choice(len(world.dataset), SHOWN_STATES, replace=False)
@@ -118,11 +136,11 @@ def still_life() -> Bytes:
     places = np.stack([np.arctan2(sine, cosine) / np.pi, velocity / MAX_SPEED], 1)
     relative = weights[chosen].numpy() / float(weights.max())
     return {
-        "field": pack(field, "i1"),
+        "field": pack(field),
         "shape": list(FIELD),
-        "states": pack(places, "i1"),
-        "targets": {key: pack(world.targets[key][chosen, 0], "i1") for key in ("dbc", "pbc")},
-        "weights": pack(relative, "i1"),
+        "states": pack(places),
+        "targets": {key: pack(world.targets[key][chosen, 0]) for key in ("dbc", "pbc")},
+        "weights": pack(relative),
         "widths": [3, *HIDDEN, 1],
         "mean": [round(float(x), 5) for x in world.mean],
         "std": [round(float(x), 5) for x in world.std],
@@ -173,7 +191,7 @@ class Runner:
         self._crowd: list[float] = []
         self._until = ROUND
         self._times: deque[float] = deque(maxlen=60)
-        self._measured = self._due = 0.0
+        self._measured = self._due = self._began = 0.0
 
     # -- for the page --------------------------------------------------------------------------------------------
 
@@ -190,13 +208,19 @@ class Runner:
             self._lock.notify_all()
 
     def moving(self, scene: Scene) -> bool:
-        """Whether another frame is to come: while playing, until a new scene's first one, and after an edit."""
+        """Whether another frame is to come: while playing, until a pause or a new scene is shown, and after an edit."""
         with self._lock:
-            return self.playing or self._frame is None or self._scene != scene or bool(self._edits)
+            known = self._frame is not None and self._frame["playing"] == self.playing
+            return self.playing or not known or self._scene != scene or bool(self._edits)
 
-    def edit(self, edits: Sequence[Mapping[str, Any]]) -> None:
-        """Hand over what was done in the browser; each edit has a rising ``seq`` and is applied once."""
+    def edit(self, edits: Sequence[Mapping[str, Any]], scene: str | None = None) -> None:
+        """Hand over what was done in the browser; each edit has a rising ``seq`` and is applied once.
+
+        What still comes from another ``scene`` than the one that is shown now is too late.
+        """
         with self._lock:
+            if scene is not None and (self._wanted is None or self._wanted.name != scene):
+                return
             known = self._edits[-1]["seq"] if self._edits else self.acknowledged
             self._edits += [edit for edit in edits if isinstance(edit.get("seq"), int) and edit["seq"] > known]
             self._lock.notify_all()
@@ -216,6 +240,11 @@ class Runner:
             )
             return self._frame
 
+    @staticmethod
+    def ready() -> bool:
+        """Whether :func:`still_life` is known, which takes a moment once per process; the thread works it out."""
+        return still_life.cache_info().currsize > 0
+
     def close(self) -> None:
         """End the thread for good."""
         with self._lock:
@@ -230,6 +259,7 @@ class Runner:
         try:
             torch.set_num_threads(1)
             still_life()
+            self._began = time.monotonic()
             self._loop()
         except Exception:
             log.exception("the playground failed")
@@ -256,7 +286,7 @@ class Runner:
             if playing and scene.mode == "outer":
                 self._outer_step()
             if self.playing and scene.mode == "inner":
-                self._inner = int(now * INNER_PER_SECOND) % (self._grounds[0].settings.inner_steps + INNER_PAUSE)
+                self._film(now)
             if changed or edits or playing != self.playing or (playing and now - drawn >= FRAME_SECONDS):
                 self._publish(
                     scene, edits, measure=changed or not self.playing or now - self._measured > RETURN_SECONDS
@@ -300,7 +330,7 @@ class Runner:
         self._returns = [[] for _ in self._grounds]
         self._crowd = []
         self._until = max(ground.steps for ground in self._grounds) + ROUND
-        self._inner = None
+        self._inner, self._began = None, time.monotonic()
         self._times.clear()
 
     def _outer_step(self) -> None:
@@ -309,8 +339,15 @@ class Runner:
             if not lane.frozen:
                 ground.step()
         self._times.append(time.monotonic())
-        if self._grounds[-1].steps >= self._until:
+        if self._grounds[-1].steps >= self._until or time.monotonic() - self._began > ROUND_SECONDS:
             self.playing = False
+
+    def _film(self, now: float) -> None:
+        """Show the next picture of the inner loop, or end the film with the trained student."""
+        length = self._grounds[0].settings.inner_steps + INNER_PAUSE
+        rounds, self._inner = divmod(int((now - self._began) * INNER_PER_SECOND), length)
+        if rounds >= INNER_ROUNDS:
+            self.playing, self._inner = False, None
 
     def _apply(self, edit: Mapping[str, Any]) -> None:
         """One thing done by hand; what makes no sense is ignored."""
@@ -333,7 +370,7 @@ class Runner:
         elif kind == "pause":
             self.playing = False
         elif kind == "play":
-            self.playing, self._inner = True, None
+            self.playing, self._inner, self._began = True, None, time.monotonic()
             self._until = max(g.steps for g in self._grounds) + ROUND
             self._times.clear()
         elif kind == "step":
@@ -347,7 +384,7 @@ class Runner:
         """Make the next frame; the edits it knows are acknowledged with it."""
         students = []
         for number, ground in enumerate(self._grounds):
-            if (not self.playing and ground.steps == 0) or scene.mode == "inner":
+            if not self.playing and ground.steps == 0:
                 ground.look()  # so that there are arrows before the first step
             students.append(ground.students(inner_steps=self._inner))
             if measure and self._inner is None:
@@ -375,29 +412,28 @@ class Runner:
                 self.acknowledged = int(edits[-1]["seq"])
                 del self._edits[: len(edits)]
             if self._wanted == scene:
-                self._frame = frame | {"ack": self.acknowledged, "still": still_life()}
+                self._frame = frame | {"ack": self.acknowledged, "references": references()}
             self._lock.notify_all()
 
     @staticmethod
     def _lane(lane: Lane, ground: Playground, student: Parameters, returns: list[tuple[int, float]]) -> Bytes:
         look = style("random_selection" if lane.frozen else lane.settings.objective)
         points = ground.points.numpy() / np.array([np.pi, np.pi, 1])
-        arrows = -ground.gradient.numpy()[:, :2]
+        arrows = -ground.gradient.numpy()[:, :2].astype(np.float64)  # a rounded float32 is long in JSON
         longest = float(np.abs(arrows).max()) or 1.0
-        kept = thin(len(ground.losses), HISTORY)
         return {
             "key": "random_selection" if lane.frozen else lane.settings.objective,
             "label": lane.label,
             "glyph": look.glyph,
             "colour": look.colour,
             "frozen": lane.frozen,
-            "points": np.round(points, 4).tolist(),
-            "arrows": np.round(arrows / longest, 3).tolist(),
-            "weights": pack(np.concatenate([t[0].numpy().ravel() for pair in student for t in pair])),
+            "points": np.round(points, 3).tolist(),
+            "arrows": np.round(arrows / longest, 2).tolist(),
+            "weights": pack_weights([tensor[0].numpy() for layer in student for tensor in layer]),
             "steps": ground.steps,
             "inner_steps": ground.settings.inner_steps,
             "agreement": round(agreement(student), 3),
-            "losses": [[int(i) + 1, float(f"{ground.losses[i]:.3g}")] for i in kept],
+            "losses": [float(f"{loss:.3g}") for loss in (*ground.losses[:1], *ground.losses[1:][-1:])],
             "returns": [[step, round(value)] for step, value in returns],
         }
 

@@ -155,13 +155,21 @@ VIEWS: dict[str, dict[str, Any]] = {  # which pictures and buttons the browser s
 }
 
 
+def shown(key: str, frame: Mapping[str, Any]) -> dict[str, Any]:
+    """The frame as the browser gets it: with its message, and with arrows only where they are drawn."""
+    lanes = frame["lanes"]
+    if not VIEWS[key].get("arrows"):
+        lanes = [{name: value for name, value in lane.items() if name != "arrows"} for lane in lanes]
+    return {**frame, "lanes": lanes, "said": said(key, frame)}
+
+
 def said(key: str, frame: Mapping[str, Any]) -> str:
     """The message of the moving picture, computed from its frame."""
     return minus(_said(key, frame))
 
 
 def _said(key: str, frame: Mapping[str, Any]) -> str:
-    lanes, references = frame["lanes"], frame["still"]["references"]
+    lanes, references = frame["lanes"], frame["references"]
     last = lanes[-1]
     agrees = f"pushes the same way as the teacher on {100 * last['agreement']:.0f} % of the map"
     if key == "copy":
@@ -195,7 +203,7 @@ def _loops_sentence(lane: Mapping[str, Any], inner: int | None, agrees: str) -> 
     student = f"the student {agrees}" if trained else f"an untrained student {agrees}"
     if lane["steps"] == 0:
         return f"After {trained} of {lane['inner_steps']} inner steps {student}."
-    losses = [loss for _, loss in lane["losses"]] or [math.nan]
+    losses = lane["losses"] or [math.nan]
     error = f"the error was {losses[0]:.2f} before the first step"
     if len(losses) > 1:
         error += f", {losses[-1]:.2f} before the last"

@@ -1,12 +1,12 @@
 """How fast the app answers while it distils: a script for people, not a test (a shared machine is a noisy clock).
 
-    python tests/browser/measure_response.py [--rounds 3] [--idle] [--app FOLDER]
+    python tests/browser/measure_response.py [--rounds 3] [--idle] [--only-learn] [--app FOLDER]
 
 Starts the app, starts a distillation of all three objectives (``--idle`` does not), then clicks through the pages in a
 real browser.  A click's time runs inside the page from the click to the first animation frame in which its effect
 can be seen.  Prints one line per click, the median and the 95th percentile over all of them, the times to the first
-paint of Home and to its button (first session of a fresh process, and later ones) and the bytes each page transfers,
-videos aside.
+paint of Home and to its button (first session of a fresh process, and later ones), the bytes each page transfers,
+videos aside, and those of a minute on each step of Learn (``--only-learn``: nothing but these).
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from playwright.sync_api import Browser, Locator, Page, sync_playwright
 
 ROOT = Path(__file__).resolve().parents[2]
 CHROMIUM = "/usr/bin/chromium"
+LEARN = ("Copying", "Few pairs", "Two loops", "Three aims", "Bounds", "Figures", "Limits", "Playground")  # its steps
 PATIENCE = 15_000  # milliseconds until an effect counts as missing
 
 # Runs in the page: click, then look once per animation frame until the effect shows.
@@ -242,10 +243,38 @@ def one_round(page: Page, clicks: Clicks, live: bool) -> None:
             visit(page, clicks, "Home", text_seen("Distil for one minute"))
 
 
+def walk_through_learn(page: Page, address: str, traffic: Traffic) -> None:
+    """A minute on every step of Learn, on the paused ones after a click on Play: what comes over the wire."""
+    page.goto(f"{address}/learn?step=bounds")  # a step at which nothing moves
+    page.get_by_text("How fast can small mistakes add up?").wait_for(timeout=4 * PATIENCE)
+    page.wait_for_timeout(4000)
+    loaded = traffic.total
+    print(f"first load of Learn: {loaded / 1e6:.2f} MB")
+    for name in LEARN:
+        before = traffic.total
+        page.get_by_test_id("stButtonGroup").get_by_role("radio", name=name).or_(
+            page.get_by_test_id("stButtonGroup").get_by_role("button", name=name)
+        ).first.click()
+        page.wait_for_timeout(4000)
+        early = traffic.total - before
+        play = page.locator("[data-do=play]")
+        if play.is_visible() and "Play" in play.inner_text():
+            play.click()
+        page.wait_for_timeout(56_000)
+        moves = page.locator(".facts").inner_text() if play.is_visible() else "no outer loop"
+        print(
+            f"bytes of Learn, {name}: {early / 1e6:.2f} MB in 4 s, {(traffic.total - before) / 1e6:.2f} MB in a minute"
+            f" ({moves})",
+            flush=True,
+        )
+    print(f"bytes of Learn, all its steps, after its first load: {(traffic.total - loaded) / 1e6:.2f} MB")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--idle", action="store_true", help="no distillation beside the clicks")
+    parser.add_argument("--only-learn", action="store_true", help="the bytes of Learn only")
     parser.add_argument("--app", type=Path, default=ROOT, help="folder of the app, to compare two versions")
     arguments = parser.parse_args()
     print(f"load of the machine before: {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores")
@@ -259,6 +288,12 @@ def main() -> None:
             executable_path=CHROMIUM, args=["--headless", "--no-sandbox", "--disable-gpu"]
         )
         address, _ = stack.enter_context(served(arguments.app.resolve(), Path(folder) / "log"))
+        if arguments.only_learn:
+            page = browser.new_context(viewport={"width": 1280, "height": 720}).new_page()
+            traffic = Traffic()
+            traffic.watch(page)
+            walk_through_learn(page, address, traffic)
+            return browser.close()
         print(f"first paint, first session of the process: {first_paint(browser, address)}")
         for _ in range(3):
             print(f"first paint, later session: {first_paint(browser, address)}")
@@ -283,6 +318,7 @@ def main() -> None:
             page.get_by_test_id("stTopNav").get_by_role("link", name=name).click()
             page.wait_for_timeout(4000)
             print(f"bytes of {name}, 4 s: {(traffic.total - before) / 1e6:.2f} MB")
+        walk_through_learn(page, address, traffic)
         browser.close()
     print(f"load of the machine after: {os.getloadavg()[0]:.1f}")
 

@@ -114,3 +114,42 @@ def test_dragging_a_point_changes_the_student(address: str, patient: Page) -> No
     page.mouse.dblclick(*point(canvas, 0.3, 0.75))
     expect(canvas).to_have_attribute("aria-label", re.compile("with 12 points"))
     journey.nothing_broken(page)
+
+
+def test_nothing_is_sent_for_a_picture_that_nobody_sees(address: str, patient: Page) -> None:
+    page = patient
+    page.set_viewport_size({"width": 390, "height": 700})
+    page.goto(f"{address}/learn?step=few")
+    facts, button = page.locator(".facts"), page.locator("[data-do=play]")
+    facts.wait_for()
+    expect(button).to_contain_text("Play")  # below the text, out of sight
+    paused = outer_step(page)
+    frames: list[str] = []
+    session = page.context.new_cdp_session(page)
+    session.send("Network.enable")
+    session.on("Network.webSocketFrameReceived", lambda event: frames.append(event["requestId"]))
+    page.wait_for_timeout(2000)
+    assert frames == [] and outer_step(page) == paused
+
+    page.locator("canvas.map").first.scroll_into_view_if_needed()
+    journey.wait_for(lambda: outer_step(page) > paused, 60, "it does not go on when it comes into sight")
+    hide = "yes => { Object.defineProperty(document, 'hidden', { value: yes, configurable: true });"
+    hide += " document.dispatchEvent(new Event('visibilitychange')); }"
+    page.evaluate(hide, True)
+    expect(button).to_contain_text("Play")
+    page.evaluate(hide, False)
+    expect(button).to_contain_text("Pause")
+    journey.nothing_broken(page)
+
+
+def test_who_wants_no_motion_starts_it_by_hand(address: str, patient: Page) -> None:
+    page = patient
+    page.emulate_media(reduced_motion="reduce")
+    page.goto(f"{address}/learn?step=playground")
+    button = page.locator("[data-do=play]")
+    expect(button).to_contain_text("Play")
+    page.wait_for_timeout(1000)
+    paused = outer_step(page)
+    button.click()
+    journey.wait_for(lambda: outer_step(page) > paused, 60, "it does not start")
+    journey.nothing_broken(page)

@@ -2,16 +2,18 @@ from __future__ import annotations
 
 import base64
 import itertools
+import json
 import time
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
-from obd.engine.playground import HIDDEN, Settings
+from obd.engine.playground import HIDDEN, Settings, act
 from obd.ui import playground
-from obd.ui.playground import Lane, Runner, Scene, still_life
+from obd.ui.playground import Lane, Runner, Scene, pack_weights, still_life
 
 TINY = Scene("tiny", (Lane(Settings("pbc", 4, 5), "Student"),), autoplay=False)
 
@@ -37,9 +39,9 @@ def test_a_frame_holds_what_the_browser_draws() -> None:
     (lane,) = frame["lanes"]
     assert not frame["playing"] and lane["steps"] == 0 and len(lane["points"]) == len(lane["arrows"]) == 4
     widths = [3, *HIDDEN, 1]
-    assert frame["still"]["widths"] == widths
+    assert tab.ready() and still_life()["widths"] == widths
     size = sum(i * o + o for i, o in itertools.pairwise(widths))
-    assert len(base64.b64decode(lane["weights"])) == 4 * size
+    assert len(lane["weights"]["values"]) == pytest.approx(2 * size, abs=4)
     assert 0 <= lane["agreement"] <= 1 and lane["returns"][0][1] < 0
     assert not tab.moving(TINY)
 
@@ -58,11 +60,29 @@ def test_a_dragged_point_changes_the_student_and_is_acknowledged_once() -> None:
     assert len(wait(tab, lambda frame: frame["ack"] == 3)["lanes"][0]["points"]) == 4
 
 
+def test_what_comes_late_from_another_scene_is_ignored() -> None:
+    tab, _ = paused()
+    tab.edit([{"seq": 1, "kind": "play"}], "another")
+    assert not tab.moving(TINY)
+    tab.edit([{"seq": 1, "kind": "step"}], "tiny")
+    frame = wait(tab, lambda frame: frame["ack"] == 1)
+    assert frame["lanes"][0]["steps"] == 1 and not frame["playing"]
+
+
 def test_frames_keep_coming_until_an_edit_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
     tab, _ = paused()
     tab.close()  # a thread that has no time at all
     monkeypatch.setattr(Runner, "_run", lambda self: None)
     tab.edit([{"seq": 1, "kind": "step"}])
+    assert tab.moving(TINY)
+
+
+def test_frames_keep_coming_until_a_pause_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    tab, _ = paused()
+    tab.edit([{"seq": 1, "kind": "play"}])
+    wait(tab, lambda frame: frame["playing"])
+    monkeypatch.setattr(Runner, "_publish", lambda *args, **rest: None)  # the last frame takes its time
+    tab.playing = False
     assert tab.moving(TINY)
 
 
@@ -117,11 +137,71 @@ def test_the_thread_ends_when_nobody_looks_and_comes_back(monkeypatch: pytest.Mo
     assert moved["lanes"][0]["points"][1] == frame["lanes"][0]["points"][1]
 
 
-def test_it_pauses_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_it_pauses_by_itself_after_some_steps_or_some_time(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(playground, "ROUND", 3)
     tab = Runner()
     tab.show(Scene("short", TINY.lanes))
     assert wait(tab, lambda frame: not frame["playing"])["lanes"][0]["steps"] == 3
+    monkeypatch.setattr(playground, "ROUND_SECONDS", -1.0)
+    tab.edit([{"seq": 1, "kind": "play"}])
+    assert wait(tab, lambda frame: frame["ack"] == 1 and not frame["playing"])["lanes"][0]["steps"] == 4
+
+
+def unpack(packed: dict[str, Any], tensors: list[torch.Tensor]) -> list[torch.Tensor]:
+    """What the browser reads: two numbers in every three bytes."""
+    triples = np.frombuffer(base64.b64decode(packed["values"]), np.uint8).reshape(-1, 3).astype(int)
+    first, second = triples[:, 0] << 4 | triples[:, 1] >> 4, (triples[:, 1] & 15) << 8 | triples[:, 2]
+    flat = np.stack([first, second], 1).ravel() - 2048
+    ends = np.cumsum([tensor.numel() for tensor in tensors])
+    assert len(flat) - ends[-1] in (0, 1)
+    return [
+        torch.tensor(scale * values.reshape(tensor.shape), dtype=tensor.dtype)
+        for scale, values, tensor in zip(packed["scales"], np.split(flat, ends), tensors, strict=False)
+    ]
+
+
+@pytest.mark.parametrize("steps", [0, 60])
+def test_weights_on_the_wire_give_the_same_picture(steps: int) -> None:
+    ground = Lane(Settings("av_pbc", 24, 40), "Student").begin()
+    for _ in range(steps):
+        ground.step()
+    student = ground.students()
+    tensors = [tensor for layer in student for tensor in layer]
+    shown = unpack(pack_weights([tensor[0].numpy() for tensor in tensors]), tensors)
+    angles, velocities = (x.ravel() for x in np.meshgrid(np.linspace(-3, 3, 61), np.linspace(-8, 8, 41)))
+    exact, seen = (
+        act(s, playground.problem(), angles, velocities)
+        for s in (student, list(zip(shown[::2], shown[1::2], strict=True)))
+    )
+    assert np.abs(exact).max() > 0.5
+    np.testing.assert_allclose(seen, exact, atol=2 / 255)  # one of the shades that a screen tells apart
+
+
+def test_all_weights_may_be_nothing() -> None:
+    zeros = [np.zeros((2, 2)), np.zeros(1)]
+    shown = unpack(pack_weights(zeros), [torch.zeros(2, 2), torch.zeros(1)])
+    assert all(bool((tensor == 0).all()) for tensor in shown)
+
+
+def test_the_film_of_the_inner_loop_ends_with_the_trained_student(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(playground, "INNER_PER_SECOND", 20)
+    monkeypatch.setattr(playground, "INNER_PAUSE", 5)
+    tab = Runner()
+    tab.show(Scene("film", TINY.lanes, mode="inner"))
+    seen = {wait(tab, lambda frame: frame["playing"])["inner"]}
+    assert seen <= set(range(10))
+    ended = wait(tab, lambda frame: not frame["playing"])
+    assert ended["inner"] is None and ended["lanes"][0]["steps"] == 0
+    tab.edit([{"seq": 1, "kind": "play"}])
+    assert wait(tab, lambda frame: frame["ack"] == 1)["playing"]
+
+
+def test_a_frame_holds_nothing_that_never_changes_and_no_whole_history() -> None:
+    tab, frame = paused()
+    tab.edit([{"seq": n, "kind": "step"} for n in range(1, 31)])
+    later = wait(tab, lambda frame: frame["ack"] == 30)
+    assert len(later["lanes"][0]["losses"]) == 2
+    assert len(json.dumps(later)) < len(json.dumps(frame)) + 500 < 6000
 
 
 def test_what_is_asked_for_differs_between_the_objectives() -> None:

@@ -28,17 +28,26 @@ def test_every_moving_step_has_pictures_and_a_sentence() -> None:
         if scene is None:
             continue
         references = {"teacher": -160.0, "nothing": -1300.0}
-        frame = {"lanes": [lane] * len(scene.lanes), "still": {"references": references}, "inner": 5, "crowd": [-900]}
+        frame = {"lanes": [lane] * len(scene.lanes), "references": references, "inner": 5, "crowd": [-900]}
         assert "900" in story.said(key, frame) or "50 %" in story.said(key, frame)
+
+
+@pytest.mark.parametrize(("key", "drawn"), [("loops", True), ("aims", False)])
+def test_arrows_are_sent_where_they_are_drawn(key: str, drawn: bool) -> None:
+    lane = {"agreement": 0.5, "returns": [[0, -900]], "steps": 0, "inner_steps": 40, "label": "PBC", "losses": []}
+    frame = {"lanes": [lane | {"arrows": [[0, 1]]}], "references": {"teacher": -160.0}, "inner": None, "crowd": []}
+    shown = story.shown(key, frame)
+    assert ("arrows" in shown["lanes"][0]) == drawn and shown["lanes"][0]["label"] == "PBC"
+    assert shown["said"] == story.said(key, frame)
 
 
 def test_the_two_loops_are_told_by_what_each_of_them_does() -> None:
     lane = {"agreement": 0.5, "returns": [[0, -900]], "steps": 0, "inner_steps": 40, "label": "PBC", "losses": []}
-    frame = {"lanes": [lane], "still": {"references": {}}, "inner": 0, "crowd": []}
+    frame = {"lanes": [lane], "references": {}, "inner": 0, "crowd": []}
     assert story.said("loops", frame).startswith("After 0 of 40 inner steps an untrained student pushes")
     assert story.said("loops", frame | {"inner": 5}).startswith("After 5 of 40 inner steps the student pushes")
     assert "40 of 40 inner" in story.said("loops", frame | {"inner": None})
-    further = lane | {"steps": 2, "losses": [[1, 0.8], [2, 0.6]]}
+    further = lane | {"steps": 2, "losses": [0.8, 0.6]}
     said = story.said("loops", frame | {"lanes": [further], "inner": None})
     assert "After 2 outer steps" in said and "0.80 before the first step, 0.60 before the last" in said
 
