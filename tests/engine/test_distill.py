@@ -214,3 +214,15 @@ def test_measuring_the_speed_can_be_stopped() -> None:
     asked = iter([False, True])
     with pytest.raises(Cancelled):  # after the first step, not after all
         seconds_per_step(tiny_config(), DATA, TEACHER, should_stop=lambda: next(asked))
+
+
+def test_a_pause_of_the_machine_while_its_speed_is_measured_does_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    now, costs = [0.0], iter([9.0, 0.5, 30.0, 0.7])  # the first step warms up
+
+    def step(*_arguments: object) -> tuple[float, float, bool]:
+        now[0] += next(costs)
+        return 1.0, 1.0, False
+
+    monkeypatch.setattr(Distiller, "step", step)
+    monkeypatch.setattr("obd.engine.distill.time.perf_counter", lambda: now[0])
+    assert seconds_per_step(tiny_config(), DATA, TEACHER) == 0.5
