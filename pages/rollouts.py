@@ -82,7 +82,7 @@ def waiting(request: videos.Request) -> None:
 
 def show(video: videos.Video, request: videos.Request) -> None:
     """The player, what it says, and the files to take away."""
-    player.show(video.contract(player.media_url(video.path, "video/mp4", f"player {video.path.name}")))
+    player.show(video.contract(player.media_url(video.path)))
     made = [f"step {m.step:,} of {style(m.key).label}" for m in request.members if m.step is not None]
     parts = [f"Start state {request.seed}", f"returns are of whole episodes, {video.scale}", video.renderer()]
     trained = ["trained on " + ", ".join(dict.fromkeys(made))] if made else []

@@ -13,7 +13,7 @@ from obd.config import DEFAULT_DATASET
 from obd.engine.playground import MAX_POINTS, Settings
 from obd.errors import ObdError
 from obd.runs import published
-from obd.ui import charts, headline, player, story, widgets
+from obd.ui import charts, headline, story, widgets
 from obd.ui.charts import Estimate
 from obd.ui.playground import Runner, Scene, measured, still_life
 from obd.ui.tasks import UNEXPECTED
@@ -24,27 +24,31 @@ SEVERAL = 2  # times as long where several students move, for each of them comes
 
 _HERE = Path(__file__).parent
 # Streamlit sends a component's code and style along with every frame.  So the component only hands over to a module
-# that the browser loads once, together with everything about the pendulum that never changes.
+# that comes with the first frames, until the browser says that it has it, together with all that never changes.
 _COMPONENT = st.components.v2.component(
     "obd_playground",
     js="""export default (component) => {
   let over, end;
-  const at = new URL(component.data.code, document.baseURI);
-  const load = (n) => import(`${at}?${n}`).catch((error) => {
-    if (n > 9) throw console.error(error), window.obd = null, error;
-    return new Promise((go) => setTimeout(go, 300)).then(() => load(n + 1));
-  });
-  (window.obd ??= load(0)).then((code) => { if (!over) end = code.default(component); });
+  const { data: { code }, setStateValue } = component;
+  if (!window.obdLearn && code)
+    window.obdLearn = import(URL.createObjectURL(new Blob([code], { type: "text/javascript" })));
+  if (code || !window.obdLearn) setStateValue("has", Boolean(window.obdLearn));
+  window.obdLearn?.then((module) => { if (!over) end = module.default(component); });
   return () => { over = true; end?.(); };
 };""",
 )
 
 
 @lru_cache(maxsize=1)
-def _module() -> bytes:
-    """The code of the pictures, their style and their still part."""
-    style_sheet, code = ((_HERE / f"playground.{kind}").read_text(encoding="utf-8") for kind in ("css", "js"))
-    return f"const STYLE = {json.dumps(style_sheet)}, STILL = {json.dumps(still_life())};\n{code}".encode()
+def _module() -> str:
+    """The code of the pictures with what it never gets again: their style, their still part, what each step shows."""
+    never_changes = {
+        "STYLE": (_HERE / "playground.css").read_text("utf-8"),
+        "STILL": still_life(),
+        "VIEWS": story.VIEWS,
+    }
+    constants = "".join(f"const {name} = {json.dumps(value)};\n" for name, value in never_changes.items())
+    return constants + (_HERE / "playground.js").read_text("utf-8")
 
 
 # -- the stepper -------------------------------------------------------------------------------------------------
@@ -107,12 +111,11 @@ def live(key: str, settings: Settings) -> None:
     tab = runner()
     tab.show(scene)
     moving = tab.moving(scene)
-    code = player.media_url(_module(), "text/javascript", "playground") if tab.ready() else None
     pace = FRAME_SECONDS * (SEVERAL if len(scene.lanes) > 1 else 1)
-    st.fragment(_stream, run_every=pace if moving else None)(key, scene, moving, code)
+    st.fragment(_stream, run_every=pace if moving else None)(key, scene, moving)
 
 
-def _stream(key: str, scene: Scene, moving_when_drawn: bool, code: str | None) -> None:
+def _stream(key: str, scene: Scene, moving_when_drawn: bool) -> None:
     """Body of the fragment: pass the latest frame on."""
     with widgets.guard():
         tab = runner()
@@ -121,18 +124,19 @@ def _stream(key: str, scene: Scene, moving_when_drawn: bool, code: str | None) -
             widgets.show_error(UNEXPECTED)
             st.button("Try again", icon=":material/refresh:", key="playground again")
             return
-        if code is None:
+        if frame is None and not tab.browser_has_code:
             st.caption("Setting up the pendulum …")
-            if tab.ready():
-                st.rerun()  # only a full run can offer the code
             return
-        if frame is not None:
-            frame = story.shown(key, frame)
         name = f"map {key}"
         _COMPONENT(
             key=name,
-            data={"code": code, "frame": frame, "view": {"controls": [], "panels": [], **story.VIEWS[key]}},
+            data={
+                "code": None if tab.browser_has_code else _module(),
+                "frame": frame and story.shown(key, frame),
+                "view": key,
+            },
             on_edits_change=lambda: tab.edit(st.session_state[name].get("edits") or [], scene.name),
+            on_has_change=lambda: setattr(tab, "browser_has_code", bool(st.session_state[name].get("has"))),
         )
         if tab.moving(scene) != moving_when_drawn:
             st.rerun()  # only a full run can start or stop the timer

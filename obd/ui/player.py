@@ -160,10 +160,10 @@ def from_json(values: Sequence[Mapping[str, Any]]) -> tuple[Track, ...]:
     return tuple(Track(str(v["label"]), str(v["key"]), dict(v["values"])) for v in values)
 
 
-def media_url(content: Path | bytes, kind: str, name: str) -> str:
-    """Where the browser finds a file; Streamlit serves it as long as this session shows it."""
+def media_url(path: Path) -> str:
+    """Where the browser finds a video file; Streamlit serves it as long as this session shows it."""
     base = str(st.get_option("server.baseUrlPath") or "").strip("/")
-    url = get_instance().media_file_mgr.add(content if isinstance(content, bytes) else str(content), kind, name)
+    url = get_instance().media_file_mgr.add(str(path), "video/mp4", f"player {path.name}")
     return f"/{base}{url}" if base else url
 
 

@@ -1,6 +1,6 @@
 // The pictures of the playground.  Python trains the students and sends their weights; this file only looks at them:
 // it draws what a student does at every state, lets the pendulum swing under it, and sends back what a hand does.
-// The page puts STYLE and STILL before it: what never changes.
+// The page puts STYLE, STILL and VIEWS before it: what never changes.
 // Places are in units of the picture: x = angle / pi, y = velocity / 8, both from -1 to 1; actions from -1 to 1.
 
 const MAX_SPEED = 8, TIME_STEP = 0.05, EPISODE = 200;
@@ -122,7 +122,7 @@ class App {
     }
     const frame = data.frame, view = JSON.stringify([data.view, frame.lanes.length]), first = !this.frame;
     this.frame = frame;
-    this.view = data.view;
+    this.view = VIEWS[data.view];
     this.seq = Math.max(this.seq, frame.ack);
     this.unsent = this.unsent.filter((edit) => edit.seq > frame.ack);
     if (this.built !== view) this.build(view);

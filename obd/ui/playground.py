@@ -34,7 +34,7 @@ log = logging.getLogger(__name__)
 STEPS_PER_SECOND = 30.0  # enough to see; the rest of the core is left to others
 FRAME_SECONDS, RETURN_SECONDS = 0.08, 0.7
 GONE_SECONDS = 5.0  # without a reader
-ROUND, ROUND_SECONDS = 400, 30.0  # steps or time until a pause: a forgotten tab keeps neither a core nor a line busy
+ROUND, ROUND_SECONDS = 400, 20.0  # steps or time until a pause: a forgotten tab keeps neither a core nor a line busy
 EPISODES, CROWD = 24, 40  # per measured return; students of the crowd
 FIELD = (61, 41)  # cells of the teacher's picture: angle, velocity
 SHOWN_STATES = 700  # real states drawn as dots
@@ -186,6 +186,7 @@ class Runner:
         self.error = False
         self._closed = False
         self.acknowledged = 0
+        self.browser_has_code = False
         self._inner: int | None = None
         self._returns: list[list[tuple[int, float]]] = []
         self._crowd: list[float] = []
@@ -239,11 +240,6 @@ class Runner:
                 lambda: self.error or (self._frame is not None and not self._edits), patience if first else 0.5
             )
             return self._frame
-
-    @staticmethod
-    def ready() -> bool:
-        """Whether :func:`still_life` is known, which takes a moment once per process; the thread works it out."""
-        return still_life.cache_info().currsize > 0
 
     def close(self) -> None:
         """End the thread for good."""

@@ -79,3 +79,15 @@ def test_figures_without_a_showcase(open_page: Open, monkeypatch: pytest.MonkeyP
     at = open_page("learn", step="figures")
     assert not at.error
     assert "no measured results" in words(at)
+
+
+def test_the_code_of_the_pictures_is_sent_until_the_browser_has_it(open_page: Open) -> None:
+    at = open_page("learn", step="limits")
+    wait_for_frame(at)
+    at.run()
+    (first,) = at.get("bidi_component")
+    assert "export default function" in first.proto.json and "agrees with the teacher" in first.proto.json
+    runner(at).browser_has_code = True
+    at.run()
+    (later,) = at.get("bidi_component")
+    assert '"code": null' in later.proto.json and len(later.proto.json) < 6000
