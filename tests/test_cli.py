@@ -14,13 +14,15 @@ import pytest
 import torch
 
 from obd.__main__ import main
+from obd.cli.commands import in_words
 from obd.config import DistillConfig
+from obd.data import remote
 from obd.engine.machine import compute_type
 from obd.paths import runs_dir
 from obd.runs.store import Run
 from obd.ui.monitor import RunReader
 from tests.data.test_transitions_file import arrays, store
-from tests.helpers import DATASET, store_pendulum, tiny_config
+from tests.helpers import DATASET, pendulum_dataset, store_pendulum, tiny_config
 from tests.teachers.test_import_policy import state, write
 
 TINY = [
@@ -382,3 +384,25 @@ def test_bench_engine(fast: bool, capsys: pytest.CaptureFixture[str], monkeypatc
     assert ("bfloat16" in result) == fast
     for precision in ("float32", "bfloat16") if fast else ("float32",):
         assert result[precision]["ratio"] > 0 and 0 < result[precision]["share_of_peak"] < 2
+
+
+def test_raw_returns_are_not_printed_as_normalised() -> None:
+    output = {"normalized_return_mean": 5.0, "return_mean": 5.0, "ensemble_normalized_return_mean": 6.0, "students": 2}
+    assert in_words(output | {"raw_returns": False}) == output | {"raw_returns": False}
+    said = in_words(output | {"raw_returns": True})
+    assert said == {"return_mean": 5.0, "ensemble_raw_return_mean": 6.0, "students": 2, "raw_returns": True}
+
+
+def test_a_dataset_of_the_server_is_downloaded_when_it_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+
+    def download(dataset_id: str, **_: object) -> None:
+        asked.append(dataset_id)
+        store_pendulum(tmp_path)
+
+    monkeypatch.setattr(remote, "download", download)
+    out = tmp_path / "cloned.safetensors"
+    made = run(capsys, "teach", "--dataset", DATASET, "--algorithm", "bc", "--steps", 2, "--out", out)
+    assert asked == [DATASET] and made["raw_returns"] is (pendulum_dataset().reference_returns is None)
