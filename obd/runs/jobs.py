@@ -103,6 +103,15 @@ class JobQueue:
         with self._changed:
             return [group for group, _ in self._waiting]
 
+    def find(self, configs: Sequence[DistillConfig]) -> str | None:
+        """The group of exactly these runs that works or waits; None without one, or while it is being ended."""
+        with self._changed:
+            active = self._active if not self._stop.is_set() else None
+            names = [name for name in (active, *(name for name, _ in self._waiting)) if name is not None]
+        groups, wanted = list_groups(), sorted(map(repr, configs))
+        found = (name for name in names if sorted(repr(run.config) for run in groups.get(name, [])) == wanted)
+        return next(found, None)
+
     def close(self, timeout: float = 30.0) -> None:
         """Stop everything and wait for the thread; unfinished runs can be resumed."""
         with self._changed:

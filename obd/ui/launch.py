@@ -19,12 +19,20 @@ from obd.ui.theme import ALL_OBJECTIVE_KEYS, style
 def start(configs: Sequence[DistillConfig], name: str = "") -> str:
     """Queue the runs, make them the ones on show and return their group.
 
+    The same runs a second time, as of a double click, are not queued: they would come out the same, byte for byte.
     A built-in dataset that is missing is collected by the queue, which reports its progress in the run's status.
     Raises ObdError when the runs directory cannot be written, or when a teacher is missing or not of the right kind:
     better now than when it is the run's turn.
     """
     check_teachers(configs)
-    group = state.job_queue().submit(configs, name=name)
+    queue = state.job_queue()
+    group = queue.find(configs)
+    if group is not None:
+        st.toast(
+            "This run is under way already; another seed or another setting makes a new one.", icon=":material/info:"
+        )
+    else:
+        group = queue.submit(configs, name=name)
     state.select_group(group)
     return group
 

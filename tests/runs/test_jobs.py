@@ -54,6 +54,20 @@ def test_a_group_of_objectives_runs_to_scores(queue: JobQueue, teacher: Path) ->
     wait(lambda: queue.active() is None)  # a moment after the last status
 
 
+def test_the_same_runs_are_found_while_they_work_or_wait(queue: JobQueue, teacher: Path) -> None:
+    active, waiting = (
+        [tiny_config(teacher, steps=LONG, objective=o) for o in names] for names in (OBJECTIVES, ["dbc"])
+    )
+    first, second = queue.submit(active), queue.submit(waiting)
+    assert queue.find(active[::-1]) == first and queue.find(waiting) == second
+    assert queue.find(active[:2]) is None and queue.find([active[0].replace(seed=7)]) is None
+    queue.stop(second)
+    assert queue.find(waiting) is None
+    wait(lambda: queue.active() == first)
+    queue.stop(first)
+    assert queue.find(active) is None  # while it ends too
+
+
 def test_live_returns_are_measured_while_the_run_goes_on(teacher: Path) -> None:
     run = create_run(tiny_config(teacher, steps=1500))  # long enough for a look at its snapshots
     GroupExecution([run], final=False)()
