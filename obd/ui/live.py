@@ -62,7 +62,9 @@ def headline(group: str, views: Sequence[RunView], progress: GroupProgress, teac
         label = {
             "paused": "Paused; the cores are free, and Continue leads to the same result as without the pause.",
             "failed": "This run failed.",
-            "stopped": "Stopped; everything up to this step is kept, and Resume goes on from here.",
+            "stopped": "Stopped; everything up to this step is kept, and Resume goes on from here."
+            if progress.step
+            else "Stopped before its first step; Resume puts it in the queue again.",
         }[progress.state]
         return " ".join([label, *messages])
     if messages and progress.state != "queued" and progress.step == 0:
