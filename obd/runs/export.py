@@ -52,7 +52,8 @@ def write_export(run: Run, kind: str, path: Path) -> list[Path]:
     if path.is_dir() or path.suffix == ".md":
         raise ObdError(f"{path} cannot be the file; give a file name such as set{FORMATS[kind][0]}.")
     note = path.with_suffix(".md")
-    contents = {path: export(run, kind), note: card_markdown(run).encode()}
+    card = card_markdown(run, path.name) if kind == "npz" else card_markdown(run)
+    contents = {path: export(run, kind), note: card.encode()}
     for target, content in contents.items():
         try:
             write_atomic(target, content)
@@ -207,8 +208,8 @@ SNIPPET_NOTE = (
 )
 
 
-def snippet(found: DistilledDataset) -> str:
-    """PyTorch code that trains a student on ``distilled.npz`` with the recipe of the set, written out.
+def snippet(found: DistilledDataset, file: str = "distilled.npz") -> str:
+    """PyTorch code that trains a student on the set's ``file`` with its recipe, written out.
 
     It differs from the students measured here in one thing: the weights start as PyTorch starts them.
     """
@@ -217,7 +218,7 @@ def snippet(found: DistilledDataset) -> str:
     steps, rows = recipe.inner_steps, min(recipe.inner_batch, size) or size
     fall, momentum = f" - step / {steps}" if recipe.step_size_decay else "", f"{recipe.inner_momentum:g}"
     return f"""import numpy as np, torch
-file = dict(np.load("distilled.npz"))
+file = dict(np.load({json.dumps(file)}))
 states = torch.from_numpy((file["observations"] - file["observation_mean"]) / file["observation_std"])
 layers = [torch.nn.Linear(*sizes) for sizes in {list(itertools.pairwise(widths))}]
 student = torch.nn.Sequential(*[part for layer in layers for part in (layer, torch.nn.ReLU())][:-1], torch.nn.Tanh())
@@ -232,8 +233,8 @@ for i in np.minimum(np.arange({steps}) % {-(-size // rows)} * {rows}, {size - ro
 # -- the card ------------------------------------------------------------------------------------------------
 
 
-def card_markdown(run: Run) -> str:
-    """What a person needs to know about the set, as a README."""
+def card_markdown(run: Run, file: str = "distilled.npz") -> str:
+    """What a person needs to know about the set, as a README; its code reads the ``.npz`` called ``file``."""
     found = distilled(run)
     card, recipe = found.card, found.recipe
     teacher = f"{card['teacher']} ({card.get('teacher_algorithm')})" if card.get("teacher") else "none"
@@ -252,7 +253,7 @@ def card_markdown(run: Run) -> str:
     lines += ["", "## Scores", "", *_scores(card.get("scores") or {})]
     lines += ["", "## How to train a student", "", f"- {_recipe_words(found)}"]
     lines += [f"- {name}: {_line(value)}" for name, value in recipe_dict(recipe).items()]
-    lines += ["", SNIPPET_NOTE, "", "```python", snippet(found).rstrip(), "```"]
+    lines += ["", SNIPPET_NOTE, "", "```python", snippet(found, file).rstrip(), "```"]
     lines += ["", "## What is in the file", "", *_contents(found)]
     lines += ["", "## Settings of the distillation", ""]
     lines += [f"- {_line(name)}: {_line(value)}" for name, value in dict(card.get("settings") or {}).items()]

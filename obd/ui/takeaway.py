@@ -53,14 +53,14 @@ def files(compared: Sequence[Compared]) -> None:
             download(label, make() if kind in QUICK else make, name, "application/octet-stream", kind)
             st.caption(words)
     with st.container(horizontal=True):
-        card = export.card_markdown(one.run)
+        card = export.card_markdown(one.run, f"{stem}.npz")
         download("Card (.md)", card, f"{stem}.md", "text/markdown", "card", stretch=False)
         everything = partial(export.everything, one.run)
         download("Everything (.zip)", everything, f"{stem}.zip", "application/zip", "everything", stretch=False)
         measuring(one)
     with st.expander("Train a student on the .npz file with PyTorch alone"):
         st.caption(export.SNIPPET_NOTE)
-        st.code(export.snippet(one.run.distilled()), language="python")
+        st.code(export.snippet(one.run.distilled(), f"{stem}.npz"), language="python")
     with st.expander("The card of this set"):
         st.code(card, language="markdown", wrap_lines=True)
 

@@ -45,7 +45,8 @@ def test_every_part_has_an_address(part: str, group: list[Run], open_page: Open)
     if part == "settings":
         assert "differ in 1 of" in words(at).replace("\\", "")
     if part == "files":
-        assert export.snippet(group[-1].distilled()).strip() in [code.value for code in at.code]
+        file = f"{export.file_stem(group[-1])}.npz"  # as the download is called
+        assert export.snippet(group[-1].distilled(), file).strip() in [code.value for code in at.code]
 
 
 def test_runs_in_a_wrong_address(group: list[Run], open_page: Open) -> None:

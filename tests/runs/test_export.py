@@ -102,11 +102,11 @@ def test_the_exported_student_acts_like_the_measured_one(run: Run) -> None:
 def test_the_snippet_trains_the_same_student(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """With the same start it reaches the same weights; with its own it fits the pairs as well."""
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "distilled.npz").write_bytes(export.npz(run))
+    (tmp_path / 'my "set".npz').write_bytes(export.npz(run))
     found = run.distilled()
     names: dict[str, Any] = {}
     torch.manual_seed(0)
-    code = export.snippet(found)
+    code = export.snippet(found, 'my "set".npz')
     assert len(code.splitlines()) == 10 and max(map(len, code.splitlines())) < 130
     exec(code, names)
     ours = [np.square(p.act(found.observations) - found.actions).mean() for p in train_students(found, 10)]
