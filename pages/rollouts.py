@@ -89,10 +89,7 @@ def show(video: videos.Video, request: videos.Request) -> None:
     st.caption("; ".join([*parts, *trained, *video.remarks]) + ".")
     with st.sidebar:
         st.caption("Download the video or its numbers")
-        for column, (name, data, mime) in zip(st.columns(3), videos.downloads(video), strict=True):
-            column.download_button(
-                name, data, f"{video.path.stem}.{name.lower()}", mime, on_click="ignore", width="stretch"
-            )
+        videos.downloads(video)
 
 
 def newer(group: str, runs: list[Run], shown: dict[str, int | None]) -> None:

@@ -396,13 +396,38 @@ def _q(teacher: Callable[[], Teacher], episode: Trajectory) -> NDArray[np.float3
     return values
 
 
-def downloads(video: Video) -> list[tuple[str, bytes | Callable[[], bytes], str]]:
-    """Name, content and type of the files to take away; the GIF takes seconds and is made when it is asked for."""
-    return [
-        ("MP4", video.path.read_bytes(), "video/mp4"),
-        ("GIF", lambda: as_gif(video.path), "image/gif"),
-        ("CSV", player.as_csv(video.tracks, video.fps, video.env_id), "text/csv"),
-    ]
+def downloads(video: Video) -> None:
+    """Buttons for the files to take away; the GIF takes seconds and is made in the background when it is asked for."""
+    mp4, gif, csv = st.columns(3)
+    stem = video.path.stem
+    mp4.download_button("MP4", video.path.read_bytes(), f"{stem}.mp4", "video/mp4", on_click="ignore", width="stretch")
+    numbers = player.as_csv(video.tracks, video.fps, video.env_id)
+    csv.download_button("CSV", numbers, f"{stem}.csv", "text/csv", on_click="ignore", width="stretch")
+    key = ("gif", str(video.path))
+    task = state.tasks().get(key)
+    with gif:
+        if task is not None and task.state == "done":
+            st.download_button(
+                "GIF", task.result, f"{stem}.gif", "image/gif", type="primary", on_click="ignore", width="stretch"
+            )
+        elif task is not None and task.state == "running":
+            st.fragment(_while_made, run_every=0.5)(key)
+        elif st.button("GIF", key="make gif", width="stretch", help="Takes a few seconds; then this button saves it."):
+            state.tasks().start(key, lambda _: as_gif(video.path), "GIF")
+            st.rerun()
+    if task is not None:
+        if task.error:
+            st.error(task.error)
+        else:
+            done = task.state == "done"
+            st.caption("The GIF is ready: press its button again to save it." if done else "The GIF is being made.")
+
+
+def _while_made(key: tuple[str, str]) -> None:
+    task = state.tasks().get(key)
+    if task is None or task.state != "running":
+        st.rerun()
+    st.button("GIF …", key="gif is made", disabled=True, width="stretch")
 
 
 def picture_address(picture: bytes | None) -> str:

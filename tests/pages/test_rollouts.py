@@ -56,7 +56,10 @@ def test_a_finished_group_is_filmed_in_the_background(group: list[Run], open_pag
     assert [member["label"] for member in data["members"]] == ["Random selection", "DBC", "PBC", "Teacher"]
     assert [chart["title"] for chart in data["charts"]] == ["Reward", "Q value", "Action"]
     assert "drawn by the environment itself" in words(at)
-    assert len(at.get("download_button")) == 3
+    assert [button.label for button in at.get("download_button")] == ["MP4", "CSV"]
+    at.button(key="make gif").click().run()
+    wait_until(at, lambda at: len(at.get("download_button")) == 3, PATIENCE)
+    assert "press its button again to save it" in words(at)
     assert state.tasks().get(("ready", group[0].config.dataset)) is not None  # for the next one
 
 

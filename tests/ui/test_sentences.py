@@ -25,6 +25,17 @@ def test_result_names_the_best_objective_and_its_share_of_the_teacher() -> None:
     assert "DBC 10.0" in text
 
 
+def test_a_result_of_few_steps_says_so() -> None:
+    view = finished("av_pbc", 20)
+    view.step = 46
+    assert "Only 46 outer steps fitted" in sentences.result_sentence([view], None, None)
+    view.step = 300
+    assert "Only" not in sentences.result_sentence([view], None, None)
+    view = finished("av_pbc", 20)
+    view.run = create_run(DistillConfig(steps=46, seconds=None))
+    assert "Only" not in sentences.result_sentence([view], None, None)  # as many as were asked for
+
+
 def test_result_without_scores_or_teacher_is_still_a_sentence() -> None:
     view = RunReader(create_run(DistillConfig()).path).read()
     assert sentences.result_sentence([view], None, None).endswith(".")
