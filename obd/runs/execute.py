@@ -16,6 +16,7 @@ from obd.config import DistillConfig
 from obd.data.catalog import load_dataset
 from obd.data.dataset import OfflineDataset
 from obd.data.density import held_out_likelihood
+from obd.data.identifiers import is_local
 from obd.engine.distill import as_distilled, distill, never, seconds_per_step
 from obd.engine.distilled import DistilledDataset
 from obd.engine.machine import select_device
@@ -225,11 +226,12 @@ class GroupExecution:
     def _load(self, should_stop: ShouldStop) -> OfflineDataset:
         for run in self.runs:
             run.write_status(state="calibrating", message="Opening the dataset.")
+        name = self.runs[0].config.dataset
 
         def on_progress(fraction: float) -> None:
             self.runs[0].write_status(message=f"Collecting the dataset: {100 * fraction:.0f} %.", collected=fraction)
 
-        return self.load(self.runs[0].config.dataset, on_progress=on_progress, should_stop=should_stop)
+        return self.load(name, on_progress=None if is_local(name) else on_progress, should_stop=should_stop)
 
     def _ended(self) -> str:
         """The state of a run that was ended before it was complete."""

@@ -68,6 +68,14 @@ def test_the_same_runs_are_found_while_they_work_or_wait(queue: JobQueue, teache
     assert queue.find(active) is None  # while it ends too
 
 
+def test_opening_a_dataset_is_not_called_collecting(teacher: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run, said = create_run(tiny_config(teacher)), []
+    write_status = Run.write_status
+    monkeypatch.setattr(Run, "write_status", lambda self, **status: (said.append(status), write_status(self, **status)))
+    GroupExecution([run], live=False, final=False)()
+    assert said[0]["message"] == "Opening the dataset." and not any("collected" in status for status in said)
+
+
 def test_live_returns_are_measured_while_the_run_goes_on(teacher: Path) -> None:
     run = create_run(tiny_config(teacher, steps=1500))  # long enough for a look at its snapshots
     GroupExecution([run], final=False)()
