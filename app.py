@@ -6,8 +6,10 @@ import logging
 from pathlib import Path
 
 import streamlit as st
+from starlette.middleware import Middleware
+from streamlit.runtime.scriptrunner import get_script_run_ctx
 
-from obd.ui import router, state, theme, warm
+from obd.ui import router, splash, state, warm
 
 ICON = Path(__file__).parent / "assets" / "icon.svg"  # a named icon would be fetched from the network
 
@@ -15,7 +17,6 @@ ICON = Path(__file__).parent / "assets" / "icon.svg"  # a named icon would be fe
 def main() -> None:
     logging.basicConfig(format="%(levelname)s %(name)s: %(message)s")
     st.set_page_config(page_title="OBD studio", page_icon=str(ICON), layout="wide")
-    st.html(theme.CSS)
     st.session_state["routed"] = True
     state.job_queue()  # runs left over by a killed process are marked before any page reads them
     chosen = router.navigation()
@@ -27,4 +28,7 @@ def main() -> None:
     warm.up()  # after the page has been sent, so that nobody waits for it
 
 
-main()
+if get_script_run_ctx(suppress_warning=True) is None:  # ``streamlit run`` looks for the server; later it runs a session
+    app = st.App(__file__, middleware=[Middleware(splash.Splash)])
+else:
+    main()

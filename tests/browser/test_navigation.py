@@ -74,3 +74,19 @@ def at_home(page: Page, address: str) -> Locator:
     home = page.get_by_role("button", name="Distil for one minute")
     expect(home).to_be_visible()
     return home
+
+
+def test_a_page_shows_something_before_its_code_has_come(address: str, page: Page) -> None:
+    page.set_default_timeout(60_000)
+    page.emulate_media(color_scheme="dark")
+    page.route(re.compile(r"/static/js/"), lambda _: None)  # never answered
+    page.goto(f"{address}/learn", wait_until="commit")
+    splash = page.get_by_role("status", name="OBD studio is loading")
+    expect(splash).to_be_visible()
+    expect(splash).to_have_css("background-color", "rgb(21, 24, 30)")  # the dark theme's
+    page.unroute(re.compile(r"/static/js/"))
+    page.goto(f"{address}/learn")
+    expect(page.get_by_role("button", name="Next")).to_be_visible(timeout=60_000)
+    expect(splash).to_have_count(0)
+    assert page.evaluate("getComputedStyle(document.querySelector('.stMainBlockContainer')).maxWidth") == "1248px"
+    nothing_broken(page)
