@@ -87,7 +87,7 @@ def watch(group: str, runs: list[Run], live_when_drawn: bool) -> None:
             top.markdown(live.headline(group, views, progress, references.get("teacher")))
             with side, st.container(horizontal=True, horizontal_alignment="right"):
                 buttons(group, views)
-            if progress.state in ("finished", "stopped"):
+            if progress.state in ("finished", "stopped") and progress.step:
                 live.links(group)
             if progress.state != "finished":
                 live.numbers(progress, views)

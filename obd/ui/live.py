@@ -58,13 +58,13 @@ def headline(group: str, views: Sequence[RunView], progress: GroupProgress, teac
         return result_sentence(views, teacher, transitions(str(views[0].run.path)))
     if progress.state == "interrupted":
         return "The app was closed while this ran; Resume goes on from the last snapshot."
+    if progress.state == "stopped" and not progress.step:
+        return "Stopped before its first step; Resume puts it in the queue again."
     if progress.state in ("failed", "paused", "stopped"):
         label = {
             "paused": "Paused; the cores are free, and Continue leads to the same result as without the pause.",
             "failed": "This run failed.",
-            "stopped": "Stopped; everything up to this step is kept, and Resume goes on from here."
-            if progress.step
-            else "Stopped before its first step; Resume puts it in the queue again.",
+            "stopped": "Stopped; everything up to this step is kept, and Resume goes on from here.",
         }[progress.state]
         return " ".join([label, *messages])
     if messages and progress.state != "queued" and progress.step == 0:

@@ -6,6 +6,7 @@ drawn without it, and a picture on top that goes when there is something to read
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import streamlit as st
@@ -14,6 +15,10 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from obd.ui import theme
 
+GONE = (
+    "The studio has been closed, or this machine is too busy. If it was closed, start it again: "
+    "this page then comes back by itself, and every run goes on from its last snapshot with Resume."
+)
 ROOT = b'<div id="root"></div>'
 DOTS = (
     (9, 12),
@@ -77,6 +82,14 @@ const looking = setInterval(() => {{
   splash.style.opacity = 0;
   setTimeout(() => splash.remove(), 200);
 }}, 50);
+// Streamlit's notice of a lost connection asks about the internet, which has nothing to do with it here.
+new MutationObserver(() => {{
+  const dialog = document.querySelector("[role=dialog]");
+  if (!dialog?.textContent.includes("server is not responding")) return;
+  const texts = document.createTreeWalker(dialog, NodeFilter.SHOW_TEXT);
+  while (texts.nextNode())
+    if (texts.currentNode.data.includes("server is not responding")) texts.currentNode.data = {json.dumps(GONE)};
+}}).observe(document.body, {{ childList: true, subtree: true }});
 </script>"""
 
 

@@ -90,3 +90,11 @@ def test_a_page_shows_something_before_its_code_has_come(address: str, page: Pag
     expect(splash).to_have_count(0)
     assert page.evaluate("getComputedStyle(document.querySelector('.stMainBlockContainer')).maxWidth") == "1248px"
     nothing_broken(page)
+
+
+def test_a_lost_connection_is_explained_in_the_apps_own_words(address: str, page: Page) -> None:
+    at_home(page, address)
+    page.evaluate(
+        "document.body.insertAdjacentHTML('beforeend', '<div role=dialog><p>The server is not responding.</p></div>')"
+    )
+    expect(page.get_by_role("dialog")).to_contain_text("start it again")

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 from typing import Any
 
 from obd.ui import splash
@@ -61,3 +62,5 @@ def test_streamlit_still_ships_the_page_it_is_made_for() -> None:
 
     with open(f"{file_util.get_static_dir()}/index.html", "rb") as stream:
         assert splash.page(stream.read()).count(b'id="splash"') == 1
+    scripts = Path(file_util.get_static_dir(), "static", "js").glob("*.js")
+    assert any("server is not responding" in script.read_text(encoding="utf-8") for script in scripts)  # see GONE
