@@ -7,7 +7,7 @@ from typing import Any
 
 import streamlit as st
 
-from obd.config import DEFAULT_DATASET, MAIN_OBJECTIVES, DistillConfig
+from obd.config import DEFAULT_DATASET, MAIN_OBJECTIVES, preset, usual_preset
 from obd.errors import ObdError
 from obd.ui import charts, headline, launch, widgets
 from obd.ui.theme import style, tag
@@ -34,7 +34,7 @@ def introduction() -> None:
         "A fresh neural network trained on those pairs alone walks after a fraction of a second."
     )
     if st.button("Distil for one minute", type="primary", icon=":material/play_arrow:", key="quick start"):
-        st.switch_page("pages/distill.py", query_params={"group": launch.start([DistillConfig(**QUICK)])})
+        st.switch_page("pages/distill.py", query_params={"group": launch.start([preset(usual_preset(), **QUICK)])})
     st.caption(
         "The minute is Av-PBC's, on your machine; nothing leaves it. On *Distil* three objectives race: DBC copies the "
         "log, PBC a teacher that learned from it, Av-PBC that teacher with valuable states first."

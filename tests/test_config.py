@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
-from obd.config import PRESETS, DistillConfig, options, preset
+from obd.config import PRESETS, DistillConfig, options, preset, usual_preset
 from obd.errors import ObdError
 
 
@@ -35,6 +37,24 @@ def test_round_trip_and_unknown_fields() -> None:
     assert DistillConfig.from_dict(config.to_dict()) == config
     with pytest.raises(ObdError, match="Unknown setting 'colour'"):
         DistillConfig.from_dict({"colour": 1})
+
+
+@pytest.mark.parametrize(
+    ("flags", "gpu", "chosen"),
+    [("avx2", False, "light"), ("avx2 amx_bf16", False, "default"), ("avx2", True, "default"), (None, False, "light")],
+)
+def test_the_usual_preset_suits_the_processor(
+    flags: str | None, gpu: bool, chosen: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def read_text(path: Path, **_: str) -> str:
+        assert path == Path("/proc/cpuinfo")
+        if flags is None:
+            raise FileNotFoundError
+        return f"flags : fpu {flags}"
+
+    monkeypatch.setattr(Path, "read_text", read_text)
+    monkeypatch.setattr("shutil.which", lambda name: f"/usr/bin/{name}" if gpu else None)
+    assert usual_preset() == chosen
 
 
 def test_presets() -> None:

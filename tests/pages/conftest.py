@@ -23,8 +23,10 @@ Open = Callable[..., AppTest]
 
 
 @pytest.fixture(autouse=True)
-def fresh_caches(storage: Path) -> Iterator[None]:
-    """No queue, dataset or task of an earlier test."""
+def fresh_caches(storage: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """No queue, dataset or task of an earlier test; the same form on every processor."""
+    for module in ("obd.config", "obd.ui.widgets"):
+        monkeypatch.setattr(f"{module}.usual_preset", lambda: "default")
     st.cache_resource.clear()
     yield
     st.cache_resource.clear()  # closes the queue of this test

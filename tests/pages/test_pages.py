@@ -202,6 +202,20 @@ def test_a_second_start_is_queued_and_says_so(teacher: Path, open_page: Open) ->
     assert "Stopped" in words(at)
 
 
+def test_a_processor_without_bfloat16_starts_with_lighter_students(
+    teacher: Path, open_page: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in ("obd.config", "obd.ui.widgets"):
+        monkeypatch.setattr(f"{module}.usual_preset", lambda: "light")
+    at = open_page("distill")
+    assert at.selectbox(key="preset").value == "light"
+    at.selectbox(key="dataset").select("test/pendulum/random-v0")
+    at.button_group(key="objectives").set_value(["dbc"])
+    at.button(key="start").click().run()
+    (runs,) = list_groups().values()
+    assert (runs[0].config.preset, runs[0].config.hidden_width) == ("light", 256)
+
+
 def test_distil_pause_then_continue(teacher: Path, open_page: Open) -> None:
     at = open_page("distill")
     fill_in_form(at, steps=100_000)
