@@ -45,6 +45,7 @@ def datasets(arguments: argparse.Namespace, stop: Interrupt) -> Output:
         states = {"builtin": "collected on first use", "local": "ready", "remote": "on Minari's server"}
         for row in rows:
             state = "ready" if row["available"] else states[row["origin"]]
+            state = state if row["usable"] else "not vectors: unusable"
             print(f"{row['id']:44} {row['env_id']:16} {state:24} {row['title'] if row['builtin'] else ''}".rstrip())
     if note:
         say(note)

@@ -5,6 +5,7 @@ Those on Minari's server are listed by :mod:`obd.data.remote`.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import threading
 from collections import defaultdict
@@ -49,6 +50,7 @@ class DatasetInfo:
     Attributes:
         transitions, episodes: counts, None if unknown.
         megabytes: size of a dataset on the server.
+        usable: whether its observations and actions are vectors, as far as is known without opening it.
     """
 
     id: str
@@ -61,6 +63,7 @@ class DatasetInfo:
     transitions: int | None = None
     episodes: int | None = None
     megabytes: float | None = None
+    usable: bool = True
 
     @property
     def origin(self) -> Literal["builtin", "local", "remote"]:
@@ -248,7 +251,18 @@ def local_info(dataset_id: str, metadata: dict[str, Any], *, available: bool = T
         transitions=_count(metadata, "total_steps"),
         episodes=_count(metadata, "total_episodes"),
         megabytes=float(size) if isinstance(size, int | float) else None,
+        usable=_usable(metadata),
     )
+
+
+def _usable(metadata: dict[str, Any]) -> bool:
+    """Whether the spaces are of the kind this tool opens; unknown counts as usable, opening it will tell."""
+    for name in ("observation_space", "action_space"):
+        with contextlib.suppress(KeyError, ValueError, TypeError):
+            space = json.loads(metadata[name])
+            if space["type"] != "Box" or len(space["shape"]) != 1:
+                return False
+    return True
 
 
 def _count(metadata: dict[str, Any], name: str) -> int | None:

@@ -7,7 +7,6 @@ and is renamed when it is complete, so a lost connection leaves nothing behind.
 from __future__ import annotations
 
 import contextlib
-import json
 import shutil
 import threading
 import uuid
@@ -48,8 +47,9 @@ def list_remote(timeout: float = LIST_SECONDS, should_stop: ShouldStop | None = 
     for dataset_id, metadata in sorted(found.items()):
         with contextlib.suppress(ObdError):  # an id outside the grammar could lead outside the folder
             name, _, version = check_id(dataset_id).rpartition("-v")
-            if _usable(metadata) and int(version) > newest.get(name, (-1, None))[0]:
-                newest[name] = int(version), local_info(dataset_id, metadata, available=is_local(dataset_id))
+            info = local_info(dataset_id, metadata, available=is_local(dataset_id))
+            if info.usable and int(version) > newest.get(name, (-1, None))[0]:
+                newest[name] = int(version), info
     return [info for _, info in newest.values()]
 
 
@@ -138,16 +138,6 @@ def _in_thread(
     if isinstance(value, OSError) and value.filename is not None:  # of our disk, not of the connection
         raise value
     raise ObdError(NO_ANSWER) from value
-
-
-def _usable(metadata: dict[str, Any]) -> bool:
-    """Whether the spaces are of the kind this tool opens; unknown counts as usable, opening it will tell."""
-    for name in ("observation_space", "action_space"):
-        with contextlib.suppress(KeyError, ValueError, TypeError):
-            space = json.loads(metadata[name])
-            if space["type"] != "Box" or len(space["shape"]) != 1:
-                return False
-    return True
 
 
 def _bytes_in(folder: Path) -> int:

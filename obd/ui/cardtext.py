@@ -35,7 +35,9 @@ def named(info: DatasetInfo, words: str) -> bool:
 def state_words(info: DatasetInfo) -> str:
     """One line below the name in the catalogue."""
     size = f"{info.transitions:,} steps" if info.transitions else ""
-    if info.available:
+    if not info.usable:
+        state = "cannot be used: its observations or actions are not vectors"
+    elif info.available:
         state = "ready"
     elif info.builtin:
         state = "collected on first use"

@@ -283,7 +283,7 @@ def settings_form() -> tuple[list[DistillConfig] | None, bool]:
     Returns the settings of one run per chosen objective (None when they are not valid; the reason is shown) and
     whether Start was pressed.
     """
-    catalogue = {info.id: info for info in state.datasets()}
+    catalogue = {info.id: info for info in state.datasets() if info.usable}
     described = options(DistillConfig)
     names = list(catalogue)
     if not names:

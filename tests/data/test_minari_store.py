@@ -14,11 +14,13 @@ import pytest
 from minari.data_collector.episode_buffer import EpisodeBuffer
 
 from obd.data import minari_store
+from obd.data.catalog import list_datasets
 from obd.data.collect import content_hash
 from obd.data.dataset import OfflineDataset
 from obd.data.identifiers import local_datasets
 from obd.data.minari_store import load_minari, save_minari
 from obd.errors import ObdError
+from obd.ui.cardtext import state_words
 
 
 def small_dataset(seed: int = 0) -> OfflineDataset:
@@ -147,6 +149,9 @@ def test_unusable_datasets_are_refused() -> None:
     foreign("test/discrete-v0", np.zeros(2, np.int64), action_space=gym.spaces.Discrete(2))
     with pytest.raises(ObdError, match="bounded vectors"):
         load_minari("test/discrete-v0")
+    listed = {info.id: info for info in list_datasets()}  # which says so before anybody tries
+    assert not listed["test/discrete-v0"].usable and "cannot be used" in state_words(listed["test/discrete-v0"])
+    assert listed["test/nan-v0"].usable  # only reading it tells
     with pytest.raises(ObdError, match="no local dataset"):
         load_minari("test/none-v0")
 
