@@ -19,12 +19,7 @@ def main() -> None:
     st.set_page_config(page_title="OBD studio", page_icon=str(ICON), layout="wide")
     st.session_state["routed"] = True
     state.job_queue()  # runs left over by a killed process are marked before any page reads them
-    chosen = router.navigation()
-    body = st.container()
-    # Below the page: what is sent first would keep a line's height at the top until the browser has the code for it.
-    st.html(router.IN_THE_BROWSER, unsafe_allow_javascript=True)
-    with body:
-        chosen.run()
+    router.navigation().run()
     warm.up()  # after the page has been sent, so that nobody waits for it
 
 

@@ -1,12 +1,15 @@
-"""What the browser shows until Streamlit's code has been loaded and the first page has come: a second or more.
+"""What the app adds to the page that Streamlit serves, an empty one that its code fills a second or more later.
 
-Streamlit serves an empty page that its code fills.  This adds to it the app's own style sheet, so that nothing is
-drawn without it, and a picture on top that goes when there is something to read.
+That is the style sheet, so that nothing is drawn without it, ``router.js``, and a picture (``splash.html``) on top that
+goes when there is something to read.
 """
 
 from __future__ import annotations
 
 import json
+import string
+from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 import streamlit as st
@@ -15,31 +18,28 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from obd.ui import theme
 
+HERE = Path(__file__).parent
 GONE = (
     "The studio has been closed, or this machine is too busy. If it was closed, start it again: "
     "this page then comes back by itself, and every run goes on from its last snapshot with Resume."
 )
 ROOT = b'<div id="root"></div>'
 DOTS = (
-    (9, 12),
-    (31, 6),
-    (52, 15),
-    (74, 7),
-    (93, 14),
-    (20, 30),
-    (64, 29),
-    (85, 34),
-    (6, 49),
-    (38, 53),
-    (57, 46),
-    (92, 51),
-)
+    (9, 12), (31, 6), (52, 15), (74, 7), (93, 14), (20, 30), (64, 29), (85, 34), (6, 49), (38, 53), (57, 46), (92, 51),
+)  # fmt: skip
 MARKS = (("dbc", 30), ("pbc", 50), ("av_pbc", 70))  # where the dots end: style key and place
 
 
 def page(index: bytes) -> bytes:
-    """Streamlit's ``index.html`` with the style sheet and the first picture; unchanged if it has another form."""
-    return index.replace(ROOT, ROOT + (theme.CSS + picture()).encode(), 1)
+    """Streamlit's ``index.html`` with all that; unchanged if it has another form."""
+    return index.replace(ROOT, ROOT + additions().encode(), 1)
+
+
+@lru_cache(maxsize=1)
+def additions() -> str:
+    """HTML to stand behind the page's root element."""
+    router = (HERE / "router.js").read_text(encoding="utf-8")
+    return f"{theme.CSS}\n{picture()}\n<script>\n{router}</script>"
 
 
 def picture() -> str:
@@ -54,43 +54,15 @@ def picture() -> str:
     marks = "".join(
         f'<circle class="mark" cx="{x}" cy="30" r="5" fill="{theme.style(key).colour}"/>' for key, x in MARKS
     )
-    return f"""<style>
-#splash {{
-    position: fixed; inset: 0; z-index: 1000000; display: grid; place-content: center; justify-items: center;
-    background: {light[0]}; color: {light[1]}; font: 600 1.1rem sans-serif; pointer-events: none;
-    transition: opacity 0.15s;
-}}
-@media (prefers-color-scheme: dark) {{ #splash {{ background: {dark[0]}; color: {dark[1]}; }} }}
-#splash svg {{ width: 11rem; }}
-#splash circle {{ opacity: 0.45; animation: gather 1.6s ease-in-out infinite alternate; }}
-#splash .mark {{ opacity: 0; animation-name: appear; }}
-@keyframes gather {{
-    30% {{ transform: none; opacity: 0.45; }}
-    85%, 100% {{ transform: translate(var(--x), var(--y)); opacity: 0; }}
-}}
-@keyframes appear {{ 60% {{ opacity: 0; }} 90%, 100% {{ opacity: 1; }} }}
-@media (prefers-reduced-motion: reduce) {{ #splash circle {{ animation: none; }} #splash .mark {{ opacity: 1; }} }}
-</style>
-<div id="splash" role="status" aria-label="OBD studio is loading">
-<svg viewBox="0 0 100 60" aria-hidden="true">{dots}{marks}</svg>OBD studio</div>
-<script>
-const splash = document.getElementById("splash"), began = Date.now();
-const looking = setInterval(() => {{
-  const words = document.querySelector(".stMain")?.innerText.trim();
-  if (!words && !document.querySelector("[role=dialog]") && Date.now() - began < 10000) return;
-  clearInterval(looking);
-  splash.style.opacity = 0;
-  setTimeout(() => splash.remove(), 200);
-}}, 50);
-// Streamlit's notice of a lost connection asks about the internet, which has nothing to do with it here.
-new MutationObserver(() => {{
-  const dialog = document.querySelector("[role=dialog]");
-  if (!dialog?.textContent.includes("server is not responding")) return;
-  const texts = document.createTreeWalker(dialog, NodeFilter.SHOW_TEXT);
-  while (texts.nextNode())
-    if (texts.currentNode.data.includes("server is not responding")) texts.currentNode.data = {json.dumps(GONE)};
-}}).observe(document.body, {{ childList: true, subtree: true }});
-</script>"""
+    template = string.Template((HERE / "splash.html").read_text(encoding="utf-8"))
+    return template.substitute(
+        light_background=light[0],
+        light_text=light[1],
+        dark_background=dark[0],
+        dark_text=dark[1],
+        circles=dots + marks,
+        gone=json.dumps(GONE),
+    )
 
 
 class Splash:

@@ -158,7 +158,6 @@ video { border-radius: 0.4rem; aspect-ratio: auto 16 / 9; }
 /* The accent colour is made for the white text on buttons; as text on a dark page it would be too dim. */
 button[data-variant="pills"][data-selected="true"], button[data-variant="segmented_control"][data-selected="true"],
 [data-testid="stSliderThumbValue"] { color: inherit !important; }
-[data-testid="stElementContainer"]:has(> .stHtml > script) { display: none; }
 /* Streamlit marks these too faintly when the keyboard reaches them. */
 a:focus-visible, [data-testid="stElementToolbar"] button:focus-visible, .stElementToolbar button:focus-visible
 { outline: 2px solid currentColor !important; outline-offset: 1px; }
