@@ -122,7 +122,7 @@ def _figures(path: str, step: int, stamp: int, _run: Run) -> Figures | None:
         return None
 
 
-@st.cache_resource(max_entries=4000, show_spinner="Placing the distilled states …")
+@st.cache_resource(max_entries=4000, show_spinner=False)  # a background thread may ask too
 def _placed(
     path: str, step: int, stamp: int, identity: str, _run: Run, _behind: Background, _projected: Projected
 ) -> Array:

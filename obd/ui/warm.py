@@ -17,6 +17,7 @@ import streamlit as st
 from obd.config import DEFAULT_DATASET
 from obd.data.catalog import list_datasets
 from obd.errors import ObdError
+from obd.runs.showcase import showcase_runs
 from obd.ui import livemap, state
 from obd.ui.tasks import TaskRegistry
 
@@ -48,6 +49,8 @@ def _work(shelf: state.DatasetShelf, tasks: TaskRegistry) -> None:
             # Beside a distillation the first opening of States would take seconds.
             from obd.ui import claimview, mapdata, statesview  # noqa: F401
 
-            mapdata.pca(DEFAULT_DATASET, "", 2)
+            plane = mapdata.pca(DEFAULT_DATASET, "", 2)
+            for run in showcase_runs():
+                mapdata.moving_set(run, mapdata.background(DEFAULT_DATASET, ""), plane)
     except Exception:  # a convenience must not fail anything
         log.exception("getting ready in the background failed")

@@ -3,8 +3,10 @@ from __future__ import annotations
 import pytest
 
 from obd.paths import teachers_dir
+from obd.runs.execute import GroupExecution
+from obd.runs.store import Run, create_run
 from obd.ui import mapdata, state, warm
-from tests.helpers import DATASET, store_pendulum
+from tests.helpers import DATASET, store_pendulum, tiny_config
 
 
 def test_the_first_map_is_ready_when_it_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -12,7 +14,13 @@ def test_the_first_map_is_ready_when_it_is_asked_for(monkeypatch: pytest.MonkeyP
     store_pendulum(teachers_dir())
     monkeypatch.setattr(warm, "DELAY", 0.0)
     monkeypatch.setattr(warm, "DEFAULT_DATASET", DATASET)
+    run = GroupExecution([create_run(tiny_config(objective="dbc", steps=3))], live=False, final=False)
+    run()
+    monkeypatch.setattr(warm, "showcase_runs", lambda: run.runs)
     warm._work(state.shelf(), state.tasks())
     assert DATASET in state.shelf()
     monkeypatch.setattr(mapdata, "fit_pca", None)
-    assert mapdata.pca(DATASET, "", 2).original.shape[1] == 2
+    plane = mapdata.pca(DATASET, "", 2)
+    assert plane.original.shape[1] == 2
+    monkeypatch.setattr(Run, "snapshot", None)  # what ships with the app is on the map already
+    assert len(mapdata.moving_set(run.runs[0], mapdata.background(DATASET, ""), plane).frames) > 1
