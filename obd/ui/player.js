@@ -159,8 +159,8 @@ function build(root, data) {
   // --- the numbers at the cursor, which are also the legend ---
   const head = element("tr", {}, element("th", { scope: "col" }, "Policy"));
   const titles = charts.map(() => element("th", { scope: "col" }));
-  const whole = ["Episode's return", "Episode"].map((text) => element("th", { scope: "col" }, text));
-  head.append(...whole, ...titles); // what matters most is still seen on a phone
+  const [score, ending] = ["Episode's return", "Episode"].map((text) => element("th", { scope: "col" }, text));
+  head.append(score, ...titles, ending); // what matters most is still seen on a phone
   const rows = data.members.map((member, index) => {
     const stroke = { x1: 0, y1: 4, x2: 26, y2: 4, stroke: member.colour, "stroke-width": 2.5, "stroke-dasharray": DASHES[member.dash] || [] };
     const line = svg("svg", { width: 26, height: 8, "aria-hidden": "true" }, svg("line", stroke));
@@ -173,8 +173,8 @@ function build(root, data) {
       paint();
     };
     const cells = charts.map(() => element("td"));
-    const ends = [member.score, member.ending].map((text) => element("td", {}, text));
-    return { row: element("tr", {}, element("th", { scope: "row" }, button), ...ends, ...cells), cells };
+    const [score, ending] = [member.score, member.ending].map((text) => element("td", {}, text));
+    return { row: element("tr", {}, element("th", { scope: "row" }, button), score, ...cells, ending), cells };
   });
   const table = element("table", {}, element("thead", {}, head), element("tbody", {}, ...rows.map((r) => r.row)));
   const readout = element("div", { class: "readout" }, table);
