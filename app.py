@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import streamlit as st
@@ -23,7 +26,14 @@ def main() -> None:
     warm.up()  # after the page has been sent, so that nobody waits for it
 
 
+@asynccontextmanager
+async def lifespan(_: st.App) -> AsyncIterator[None]:
+    """A server that is told to end stops its runs and background work first: afterwards the signal ends it at once."""
+    yield
+    await asyncio.to_thread(st.cache_resource.clear)
+
+
 if get_script_run_ctx(suppress_warning=True) is None:  # ``streamlit run`` looks for the server; later it runs a session
-    app = st.App(__file__, middleware=[Middleware(splash.Splash)])
+    app = st.App(__file__, middleware=[Middleware(splash.Splash)], lifespan=lifespan)
 else:
     main()

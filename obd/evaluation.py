@@ -19,7 +19,7 @@ from scipy import stats
 
 from obd.data.dataset import normalized_return
 from obd.data.simulate import from_unit, make_env
-from obd.data.workers import without_main_module
+from obd.data.workers import end_with_parent, without_main_module
 from obd.errors import Cancelled, ObdError
 from obd.events import ShouldStop
 from obd.policy import Policy
@@ -71,7 +71,8 @@ def _environment(env_id: str) -> Any:
     return make_env(env_id)
 
 
-def _lower_priority() -> None:
+def _prepare_worker() -> None:
+    end_with_parent()
     os.environ["OMP_NUM_THREADS"] = "1"
     if hasattr(os, "nice"):  # a rollout must not delay the page
         os.nice(5)
@@ -81,7 +82,7 @@ def _lower_priority() -> None:
 def _process_pool() -> ProcessPoolExecutor:
     """Worker processes that stay alive, one per core."""
     context = multiprocessing.get_context("spawn")
-    return ProcessPoolExecutor(os.cpu_count() or 1, mp_context=context, initializer=_lower_priority)
+    return ProcessPoolExecutor(os.cpu_count() or 1, mp_context=context, initializer=_prepare_worker)
 
 
 def rollout_returns(

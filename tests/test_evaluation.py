@@ -1,5 +1,10 @@
 from __future__ import annotations
 
+import subprocess
+import sys
+import time
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -82,3 +87,34 @@ def test_residual_and_gaussian_networks() -> None:
     assert np.allclose(plain.act(states), np.tanh(0.3))
     assert np.allclose(residual.act(states), np.tanh(4 * 0.3))
     assert gaussian.act(states).shape == (1, 1)
+
+
+PLAYING = """
+import multiprocessing, time
+from obd.evaluation import rollout_returns
+from tests.helpers import pendulum_dataset, pendulum_teacher
+policy = pendulum_teacher(pendulum_dataset()).to_policy()
+rollout_returns("Pendulum-v1", [policy] * 2, 2, max_steps=3)
+print(*[child.pid for child in multiprocessing.active_children()], flush=True)
+time.sleep(600)
+"""
+
+
+def alive(process: Path) -> bool:
+    try:
+        return "\nState:\tZ" not in (process / "status").read_text()
+    except OSError:
+        return False
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
+def test_workers_end_when_their_parent_is_killed() -> None:
+    with subprocess.Popen([sys.executable, "-c", PLAYING], stdout=subprocess.PIPE, text=True) as parent:
+        assert parent.stdout is not None
+        workers = [Path(f"/proc/{pid}") for pid in parent.stdout.readline().split()]
+        assert workers and all(map(alive, workers))
+        parent.kill()
+    end = time.monotonic() + 60
+    while any(map(alive, workers)):
+        assert time.monotonic() < end, "workers are left over"
+        time.sleep(0.1)

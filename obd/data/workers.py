@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import sys
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
@@ -103,8 +104,21 @@ def _run_here(
         return [function(*a, tick, stopped) for a in arguments]
 
 
+def end_with_parent() -> None:
+    """In a worker process: end as soon as the parent has, even if that was killed; a pool would wait for ever."""
+    parent = multiprocessing.parent_process()
+
+    def watch() -> None:
+        if parent is not None:
+            parent.join()
+            os._exit(1)
+
+    threading.Thread(target=watch, name="parent watch", daemon=True).start()
+
+
 def _initialize(counter: Any, stop: Any) -> None:
     global _signals
+    end_with_parent()
     _signals = (counter, stop)
     threadpool_limits(1, user_api="blas")
 
