@@ -106,10 +106,9 @@ def _run_here(
 
 def end_with_parent() -> None:
     """In a worker process: end as soon as the parent has, even if that was killed; a pool would wait for ever."""
-    parent = multiprocessing.parent_process()
 
     def watch() -> None:
-        if parent is not None:
+        if (parent := multiprocessing.parent_process()) is not None:
             parent.join()
             os._exit(1)
 

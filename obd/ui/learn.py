@@ -15,7 +15,8 @@ from obd.errors import ObdError
 from obd.runs import published
 from obd.ui import charts, headline, story, widgets
 from obd.ui.charts import Estimate
-from obd.ui.playground import Runner, Scene, measured, still_life
+from obd.ui.playground import Runner, Scene
+from obd.ui.playground_frame import measured, still_life
 from obd.ui.tasks import UNEXPECTED
 from obd.ui.theme import OBJECTIVE_KEYS, style
 

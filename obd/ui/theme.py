@@ -159,8 +159,9 @@ video { border-radius: 0.4rem; aspect-ratio: auto 16 / 9; }
 button[data-variant="pills"][data-selected="true"], button[data-variant="segmented_control"][data-selected="true"],
 [data-testid="stSliderThumbValue"] { color: inherit !important; }
 /* Streamlit marks these too faintly when the keyboard reaches them. */
-a:focus-visible, [data-testid="stElementToolbar"] button:focus-visible, .stElementToolbar button:focus-visible
-{ outline: 2px solid currentColor !important; outline-offset: 1px; }
+a:focus-visible, [data-testid="stElementToolbar"] button:focus-visible {
+    outline: 2px solid currentColor !important; outline-offset: 1px;
+}
 .obd-poses { display: grid; grid-template-columns: max-content 1fr; gap: 0.6rem 0.75rem; align-items: center; }
 .obd-poses img { width: 100%; border-radius: 0.3rem; display: block; }
 @media (max-width: 640px) {

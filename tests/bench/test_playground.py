@@ -7,7 +7,7 @@ import pytest
 
 from obd.bench import playground
 from obd.paths import assets_dir
-from obd.ui.playground import measured
+from obd.ui.playground_frame import measured
 
 
 def test_quick_benchmark_measures_everything_and_stores_nothing(monkeypatch: pytest.MonkeyPatch) -> None:

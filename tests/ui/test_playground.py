@@ -13,7 +13,8 @@ import torch
 
 from obd.engine.playground import HIDDEN, Settings, act
 from obd.ui import playground
-from obd.ui.playground import Lane, Runner, Scene, pack_weights, still_life
+from obd.ui.playground import Lane, Runner, Scene
+from obd.ui.playground_frame import pack_weights, problem, still_life
 
 TINY = Scene("tiny", (Lane(Settings("pbc", 4, 5), "Student"),), autoplay=False)
 
@@ -170,8 +171,7 @@ def test_weights_on_the_wire_give_the_same_picture(steps: int) -> None:
     shown = unpack(pack_weights([tensor[0].numpy() for tensor in tensors]), tensors)
     angles, velocities = (x.ravel() for x in np.meshgrid(np.linspace(-3, 3, 61), np.linspace(-8, 8, 41)))
     exact, seen = (
-        act(s, playground.problem(), angles, velocities)
-        for s in (student, list(zip(shown[::2], shown[1::2], strict=True)))
+        act(s, problem(), angles, velocities) for s in (student, list(zip(shown[::2], shown[1::2], strict=True)))
     )
     assert np.abs(exact).max() > 0.5
     np.testing.assert_allclose(seen, exact, atol=2 / 255)  # one of the shades that a screen tells apart
