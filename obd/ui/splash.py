@@ -1,6 +1,6 @@
 """What the app adds to the page that Streamlit serves, an empty one that its code fills a second or more later.
 
-That is the style sheet, so that nothing is drawn without it, ``router.js``, and a picture (``splash.html``) on top that
+That is the app's name for the browser's tab, the style sheet, so that nothing is drawn without it, ``router.js``, and a picture (``splash.html``) on top that
 goes when there is something to read.
 """
 
@@ -31,8 +31,9 @@ MARKS = (("dbc", 30), ("pbc", 50), ("av_pbc", 70))  # where the dots end: style 
 
 
 def page(index: bytes) -> bytes:
-    """Streamlit's ``index.html`` with all that; unchanged if it has another form."""
-    return index.replace(ROOT, ROOT + additions().encode(), 1)
+    """Streamlit's ``index.html`` with all that and the app's name; unchanged if it has another form."""
+    named = index.replace(b"<title>Streamlit</title>", b"<title>OBD studio</title>", 1)
+    return named.replace(ROOT, ROOT + additions().encode(), 1)
 
 
 @lru_cache(maxsize=1)

@@ -61,6 +61,7 @@ def test_streamlit_still_ships_the_page_it_is_made_for() -> None:
     from streamlit import file_util
 
     with open(f"{file_util.get_static_dir()}/index.html", "rb") as stream:
-        assert splash.page(stream.read()).count(b'id="splash"') == 1
+        shipped = splash.page(stream.read())
+    assert shipped.count(b'id="splash"') == 1 and b"<title>OBD studio</title>" in shipped
     scripts = Path(file_util.get_static_dir(), "static", "js").glob("*.js")
     assert any("server is not responding" in script.read_text(encoding="utf-8") for script in scripts)  # see GONE
