@@ -25,7 +25,8 @@ NEEDS_PACKAGE = (
     "(pip install huggingface_hub) and a network connection."
 )
 NO_ANSWER = "Minari's server cannot be reached; check the network connection and ask again."
-LIST_SECONDS = 60.0
+STALLED = "Nothing has come from Minari's server for a minute; check the network connection and download again."
+LIST_SECONDS, STALL_SECONDS = 60.0, 60.0
 POLL_SECONDS = 0.2
 
 
@@ -42,7 +43,7 @@ def list_remote(timeout: float = LIST_SECONDS, should_stop: ShouldStop | None = 
     def work() -> dict[str, dict[str, Any]]:
         return dict(list_remote_datasets(compatible_minari_version=True))
 
-    found = _in_thread(work, timeout, should_stop, lambda: None)
+    found = _in_thread(work, timeout, NO_ANSWER, should_stop)
     newest: dict[str, tuple[int, DatasetInfo]] = {}
     for dataset_id, metadata in sorted(found.items()):
         with contextlib.suppress(ObdError):  # an id outside the grammar could lead outside the folder
@@ -62,7 +63,8 @@ def download(
     """Make a dataset of the server a local one; nothing happens if it is local already.
 
     Raises:
-        ObdError: see :func:`list_remote`; also when the server has no such dataset, or the disk is full.
+        ObdError: see :func:`list_remote`; also when the server has no such dataset, nothing arrives for
+            ``STALL_SECONDS``, or the disk is full.
         Cancelled: ``should_stop()`` returned true; nothing is left behind.
     """
     if is_local(dataset_id):
@@ -79,13 +81,15 @@ def download(
         megabytes = float(storage.get_dataset_metadata(dataset_id).get("dataset_size") or 0)
         storage.download_dataset(dataset_id, build)
 
-    def watch() -> None:
+    def arrived() -> int:
+        count = _bytes_in(build)
         if on_progress is not None and megabytes > 0:
-            on_progress(min(0.99, _bytes_in(build) / (megabytes * 1e6)))
+            on_progress(min(0.99, count / (megabytes * 1e6)))
+        return count
 
     try:
         build.mkdir(parents=True)
-        _in_thread(work, None, should_stop, watch)
+        _in_thread(work, STALL_SECONDS, STALLED, should_stop, arrived)
         folder = build.joinpath(*dataset_id.split("/"))
         if not (folder / "data" / METADATA_FILE).is_file():
             raise ObdError(f"Minari's server has no dataset {dataset_id}; choose another one.")
@@ -110,9 +114,17 @@ def _storage() -> Any:
 
 
 def _in_thread(
-    work: Callable[[], Any], timeout: float | None, should_stop: ShouldStop | None, watch: Callable[[], None]
+    work: Callable[[], Any],
+    patience: float,
+    late: str,
+    should_stop: ShouldStop | None,
+    arrived: Callable[[], int] = lambda: 0,
 ) -> Any:
-    """``work()`` in a thread that can be left behind: a request to a server cannot be interrupted."""
+    """``work()`` in a thread that can be left behind: a request to a server cannot be interrupted.
+
+    It is given up with the sentence ``late`` when ``arrived()``, the bytes so far, has not changed for ``patience``
+    seconds.
+    """
     outcome: list[Any] = []
 
     def run() -> None:
@@ -123,15 +135,16 @@ def _in_thread(
 
     thread = threading.Thread(target=run, name="minari server", daemon=True)
     thread.start()
-    waited = 0.0
+    waited, before = 0.0, 0
     while thread.is_alive():
         thread.join(POLL_SECONDS)
-        waited += POLL_SECONDS
+        now = arrived()
+        waited = waited + POLL_SECONDS if now == before else 0.0
+        before = now
         if should_stop is not None and should_stop():
             raise Cancelled
-        if timeout is not None and waited > timeout:
-            raise ObdError(NO_ANSWER)
-        watch()
+        if waited > patience:
+            raise ObdError(late)
     state, value = outcome[0]
     if state == "done":
         return value

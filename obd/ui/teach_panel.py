@@ -273,11 +273,12 @@ def sentence(teaching: Teaching) -> str:
 
 
 def advice(teaching: Teaching, data: float | None) -> str:
-    """What to do about a teacher that is worse than the data; empty for a good one."""
-    if teaching.taught is None or data is None or teaching.taught.score.mean >= data:
+    """What to do about a teacher whose interval is not above the mean episode of the data; empty for a good one."""
+    if teaching.taught is None or data is None or teaching.taught.score.low > data:
         return ""
+    less = "less" if teaching.taught.score.high < data else "not clearly more"
     other = next(name for name in NEAR_DATA if name != teaching.request.algorithm)
     return (
-        f"That is less than the mean episode of the data ({points(data)}). Give it more time, or try "
+        f"That is {less} than the mean episode of the data ({points(data)}). Give it more time, or try "
         f"{ALGORITHMS[other].label}, which stays closer to the data."
     )

@@ -131,6 +131,34 @@ def test_a_lost_connection_leaves_nothing(server: type[FolderStorage], monkeypat
     assert os.listdir(minari_dir()) == []
 
 
+def test_a_download_that_stands_still_ends_and_a_slow_one_does_not(
+    server: type[FolderStorage], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(remote, "STALL_SECONDS", 0.7)
+    asked = threading.Event()
+
+    def silent(_: Any, dataset_id: str, path: Path) -> None:
+        (path / "part").write_bytes(b"some")
+        asked.wait(30)
+
+    def slow(self: FolderStorage, dataset_id: str, path: Path) -> None:
+        for part in range(8):  # twice as long as the patience
+            (path / f"part-{part}").write_bytes(b"more")
+            asked.wait(0.2)
+        shutil.copytree(self.folder / dataset_id, path / dataset_id)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(server, "download_dataset", silent)
+        with pytest.raises(ObdError, match="Nothing has come"):
+            remote.download(DATASET)
+    assert os.listdir(minari_dir()) == []
+    with monkeypatch.context() as patch:
+        patch.setattr(server, "download_dataset", slow)
+        remote.download(DATASET)
+    assert len(load_dataset(DATASET)) == 600
+    asked.set()
+
+
 def test_strange_ids_of_a_server(server: type[FolderStorage]) -> None:
     metadata = server.folder / DATASET / "data" / "metadata.json"
     metadata.write_text(metadata.read_text().replace(DATASET, "../../outside-v0"))

@@ -132,8 +132,9 @@ def test_sentences_and_charts_follow_the_numbers() -> None:
     job.taught = Taught(Path("x"), 10, job.returns[0], job.returns[1], True, False, 20, 3.0)
     assert "**40.0 ± 1.0** (kept from update 10; the last network returns 30.0)" in sentence(job)
     assert "stopped by itself after 20 updates, because nothing improved" in sentence(job)
-    assert teach_panel.advice(job, 39.0) == "" == teach_panel.advice(job, None)
-    assert "mean episode of the data (41.0)" in teach_panel.advice(job, 41.0) and "AWR" in teach_panel.advice(job, 41.0)
+    assert teach_panel.advice(job, 38.9) == "" == teach_panel.advice(job, None)
+    assert "That is not clearly more than the mean episode of the data (39.5)" in teach_panel.advice(job, 39.5)
+    assert "That is less than" in teach_panel.advice(job, 41.1) and "AWR" in teach_panel.advice(job, 41.1)
     rows = [{"step": 1.0, "critic_loss": 2.0, "penalty": -1.0}, {"step": 2.0, "critic_loss": 0.0}, {"step": 3.0}]
     (curve,) = loss_curves(rows)
     assert curve.losses.tolist() == [2.0]  # a log axis has no zero
