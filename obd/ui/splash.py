@@ -1,7 +1,7 @@
 """What the app adds to the page that Streamlit serves, an empty one that its code fills a second or more later.
 
-That is the app's name for the browser's tab, the style sheet, so that nothing is drawn without it, ``router.js``, and a picture (``splash.html``) on top that
-goes when there is something to read.
+That is the app's name for the browser's tab, the style sheet, so that nothing is drawn without it, ``router.js``, and
+a picture (``splash.html``) on top that goes when there is something to read.
 """
 
 from __future__ import annotations
