@@ -41,7 +41,13 @@ def test_round_trip_and_unknown_fields() -> None:
 
 @pytest.mark.parametrize(
     ("flags", "gpu", "chosen"),
-    [("avx2", False, "light"), ("avx2 amx_bf16", False, "default"), ("avx2", True, "default"), (None, False, "light")],
+    [
+        ("avx2", False, "light"),
+        ("avx2 avx512_bf16", False, "light"),
+        ("avx2 amx_bf16", False, "default"),
+        ("avx2", True, "default"),
+        (None, False, "light"),
+    ],
 )
 def test_the_usual_preset_suits_the_processor(
     flags: str | None, gpu: bool, chosen: str, monkeypatch: pytest.MonkeyPatch
