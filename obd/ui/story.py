@@ -123,8 +123,8 @@ def scene(key: str, settings: Settings) -> Scene | None:
             "few",
             (Lane(Settings("dbc", size, 40, seed), f"{size} pairs of the log, at random", frozen=True), distilled),
         ),
-        # A seed whose first steps can be seen; with others it takes ten until the student agrees more.
-        "loops": Scene("loops", (Lane(Settings("pbc", 12, 40, 2), "Student"),), autoplay=False),
+        # A seed whose first steps can be seen and whose return follows within a hundred; with others it takes longer.
+        "loops": Scene("loops", (Lane(Settings("pbc", 12, 40, 4), "Student"),), autoplay=False),
         "aims": Scene(
             "aims",
             tuple(Lane(Settings(objective, size, 40, seed), style(objective).label) for objective in OBJECTIVE_KEYS),
