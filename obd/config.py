@@ -107,6 +107,14 @@ class DistillConfig:
         low=0.0,
         high=1.0,
     )
+    visitation_share: float = option(
+        1.0,
+        "Visitation share",
+        "states that the data came to by actions like the teacher's count more, until this share of all counts "
+        "effectively; 1 is off, try 0.4",
+        low=0.05,
+        high=1.0,
+    )
     action_start: str = option(
         "teacher",
         "Actions start at",

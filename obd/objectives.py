@@ -15,6 +15,8 @@ this error instead of the error (:mod:`obd.engine.matching`).
 
 State-density weighting (SDW; Lei, Cheng, Tao 2025, arXiv 2512.06692) multiplies the weight of any of them by
 d(s)^-tau, where d is the density of the offline states: rare states count more (:func:`density_weights`).
+
+With a teacher, states that it would visit can be made to count more (:func:`visitation_weights`).
 """
 
 from __future__ import annotations
@@ -24,6 +26,7 @@ from typing import Protocol
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from obd.config import OBJECTIVES, DistillConfig
@@ -35,6 +38,9 @@ from obd.teachers.networks import set_precision
 PAPER_BETA = 0.02  # published scale of the raw action values
 SHIFT_QUANTILE = 0.01
 SHIFT_FLOOR = 0.1
+VISITATION_STEPS = 20  # actions before a state that are compared with the teacher's
+VISITATION_FLOOR = 0.1
+VISITATION_SAMPLE = 100_000  # states that the scale of the comparison is found on
 DENSITY_CLIP = 10.0  # a state counts at most so many times more or less than one of median density
 
 
@@ -67,17 +73,60 @@ def matches_gradients(objective: str) -> bool:
 
 
 def run_targets(config: DistillConfig, dataset: OfflineDataset, teacher: TargetTeacher | None) -> OuterTargets:
-    """Targets and weights of a run; with a ``density_power`` these are the density weights times the objective's.
+    """Targets and weights of a run: the objective's, times those of density and of visitation where they are asked for.
 
     Computed once, when a run starts or goes on; the same settings give the same bits.  Raises as
     :func:`outer_targets` does.
     """
     set_precision(config.precision)  # process-wide, so that whoever ran before does not matter
     outer = outer_targets(config.objective, dataset, teacher, config.q_weighting)
-    if config.density_power == 0:
-        return outer
-    rare = torch.from_numpy(density_weights(state_log_density(dataset, config.seed), config.density_power))
-    return OuterTargets(outer.targets, rare if outer.weights is None else outer.weights * rare)
+    weights = outer.weights
+    factors = []
+    if config.density_power > 0:
+        factors.append(density_weights(state_log_density(dataset, config.seed), config.density_power))
+    if config.visitation_share < 1 and needs_teacher(config.objective):
+        factors.append(visitation_weights(dataset, outer.targets.numpy(), config.visitation_share))
+    for factor in map(torch.from_numpy, factors):
+        weights = factor if weights is None else weights * factor
+    return OuterTargets(outer.targets, weights)
+
+
+def visitation_weights(dataset: OfflineDataset, teacher_actions: Float, share: float) -> Float:
+    """How much each state of the data ``[M]`` is like those that the teacher would visit, scaled to mean 1.
+
+    In Theorem 2 of Lei et al. 2024 the expectation is over the states that the student visits, and a good student
+    goes where its teacher goes; the data also hold what clumsy policies came to see.  A state that the data came to
+    by the teacher's own actions is one that the teacher comes to as well, so
+
+        w(s_t) = exp(-m_t / tau),    m_t = mean over the 20 steps before t of (a - pi*(s))^2, per action dimension,
+
+    with m = 0 at the start of an episode and 10 % of uniform weight, so that no state is ignored.  The scale tau is
+    such that the effective share of the data, (sum w)^2 / (M sum w^2) (Kish, Survey Sampling, 1965), is ``share``, or
+    more where the data hardly differ from the teacher.
+
+    Args:
+        teacher_actions: pi*(s) for all states, ``[M, act_dim]``.
+        share: in (0, 1].
+    """
+    errors = np.square(dataset.actions - teacher_actions).mean(1, dtype=np.float64)
+    sums = np.concatenate([[0.0], np.cumsum(errors)])
+    here = np.arange(len(dataset))
+    first = np.maximum(dataset.episode_starts[dataset.episode_index], here - VISITATION_STEPS)
+    before = (sums[here] - sums[first]) / np.maximum(here - first, 1)
+
+    def weights(tau: float, rows: slice = slice(None)) -> NDArray[np.float64]:
+        near: NDArray[np.float64] = np.exp(-before[rows] / tau)
+        mixed: NDArray[np.float64] = VISITATION_FLOOR + (1 - VISITATION_FLOOR) * near / near.mean()
+        return mixed
+
+    sample = slice(None, None, 1 + len(dataset) // VISITATION_SAMPLE)
+    low, high = 1e-6, 1e6
+    while high / low > 1.001:
+        tau = (low * high) ** 0.5
+        found = weights(tau, sample)
+        low, high = (low, tau) if found.mean() ** 2 >= share * np.square(found).mean() else (tau, high)
+    scaled: Float = weights(high).astype(np.float32)
+    return scaled
 
 
 def density_weights(log_density: Float, power: float) -> Float:

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from obd.errors import ObdError
-from obd.objectives import density_weights, outer_targets, q_weights, run_targets
+from obd.objectives import density_weights, outer_targets, q_weights, run_targets, visitation_weights
 from tests.helpers import pendulum_dataset, pendulum_teacher, tiny_config
 
 DATA = pendulum_dataset(1)
@@ -74,6 +74,40 @@ def test_density_weights_multiply_those_of_every_objective(objective: str) -> No
     assert float(rare.mean()) == pytest.approx(1, abs=1e-4) and float(rare.std()) > 0.1
     again = run_targets(tiny_config(objective=objective, density_power=0.2), DATA, TEACHER)
     assert again.weights is not None and torch.equal(again.weights, weighted.weights)
+
+
+@pytest.mark.parametrize("share", [0.2, 0.6])
+def test_states_that_the_teachers_actions_led_to_count_more(share: float) -> None:
+    data = pendulum_dataset(3)
+    rng = np.random.default_rng(0)
+    teacher = data.actions + rng.normal(size=data.actions.shape).astype(np.float32) * rng.random((len(data), 1))
+    weights = visitation_weights(data, teacher, share)
+    assert weights.mean() == pytest.approx(1, abs=1e-3) and weights.min() > 0.09
+    assert weights.mean() ** 2 / np.square(weights).mean() == pytest.approx(share, abs=0.02)
+    before = []  # mean error of the 20 actions before a state, in the same episode
+    for index, first in enumerate(data.episode_starts[data.episode_index]):
+        errors = np.square(data.actions - teacher)[max(first, index - 20) : index].mean(1)
+        before.append(errors.mean() if len(errors) else 0.0)
+    assert (weights[data.episode_starts] == weights.max()).all()
+    assert (np.diff(weights[np.argsort(before)]) < 1e-5).all()
+
+
+def test_data_of_the_teacher_count_alike() -> None:
+    assert visitation_weights(DATA, DATA.actions, 0.3) == pytest.approx(np.ones(len(DATA)))
+
+
+@pytest.mark.parametrize("objective", ["dbc", "pbc", "av_pbc"])
+def test_visitation_weights_multiply_those_of_objectives_with_a_teacher(objective: str) -> None:
+    plain, weighted = (
+        run_targets(tiny_config(objective=objective, visitation_share=share), DATA, TEACHER) for share in (1.0, 0.5)
+    )
+    assert torch.equal(plain.targets, weighted.targets)
+    if objective == "dbc":  # knows no teacher
+        assert plain.weights is None and weighted.weights is None
+        return
+    factor = torch.from_numpy(visitation_weights(DATA, plain.targets.numpy(), 0.5))
+    assert weighted.weights is not None
+    assert torch.equal(weighted.weights, factor if plain.weights is None else plain.weights * factor)
 
 
 def test_the_precision_of_targets_does_not_depend_on_who_ran_before() -> None:
