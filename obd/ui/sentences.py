@@ -188,5 +188,6 @@ def settings_line(config: DistillConfig) -> str:
     visited = f"visitation share {config.visitation_share:g} · " if config.visitation_share < 1 else ""
     return (
         f"{config.dataset} · {config.size} pairs · {budget} · {config.inner_steps} inner steps · "
-        f"{config.hidden_layers} layers of {config.hidden_width} · {density}{visited}seed {config.seed} · preset {config.preset}"
+        f"{config.hidden_layers} layers of {config.hidden_width} · {density}{visited}"
+        f"seed {config.seed} · preset {config.preset}"
     )
