@@ -108,11 +108,11 @@ class DistillConfig:
         high=1.0,
     )
     visitation_share: float = option(
-        1.0,
+        0.0,
         "Visitation share",
         "states that the data came to by actions like the teacher's count more, until this share of all counts "
-        "effectively; 1 is off, try 0.4",
-        low=0.05,
+        "effectively; 1 is off, 0 follows the number of pairs: N / 256, at least 0.15 and at most 1",
+        low=0.0,
         high=1.0,
     )
     action_start: str = option(
@@ -201,6 +201,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "clipping": "norm",
         "clip_norm": 2.0,
         "q_weighting": "raw",
+        "visitation_share": 1.0,
         "action_start": "data",
         "precision": "highest",
     },

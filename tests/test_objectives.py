@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from obd.errors import ObdError
-from obd.objectives import density_weights, outer_targets, q_weights, run_targets, visitation_weights
+from obd.objectives import density_weights, outer_targets, q_weights, run_targets, visitation_share, visitation_weights
 from tests.helpers import pendulum_dataset, pendulum_teacher, tiny_config
 
 DATA = pendulum_dataset(1)
@@ -94,6 +94,12 @@ def test_states_that_the_teachers_actions_led_to_count_more(share: float) -> Non
 
 def test_data_of_the_teacher_count_alike() -> None:
     assert visitation_weights(DATA, DATA.actions, 0.3) == pytest.approx(np.ones(len(DATA)))
+
+
+@pytest.mark.parametrize(("size", "share"), [(4, 0.15), (64, 0.25), (128, 0.5), (256, 1.0), (1024, 1.0)])
+def test_fewer_pairs_look_after_fewer_states(size: int, share: float) -> None:
+    assert visitation_share(tiny_config(size=size)) == share
+    assert visitation_share(tiny_config(size=size, visitation_share=0.7)) == 0.7
 
 
 @pytest.mark.parametrize("objective", ["dbc", "pbc", "av_pbc"])
