@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import streamlit as st
@@ -16,7 +16,6 @@ from obd.ui.sentences import duration
 from obd.ui.theme import style
 
 Row = dict[str, Any]
-IMPROVED = "av_pbc_visitation"
 EMPTY = "Not measured yet. `python -m obd bench paper-table` writes the lines, and this picture appears."
 
 
@@ -65,13 +64,10 @@ def sentence(found: Sequence[Row], budget: float) -> str:
     ours = [row for row in found if row["method"] == "av_pbc"]
     if not ours:
         return f"After **{duration(budget)}** of distillation for each run."
-    improved = {row["dataset"]: row for row in found if row["method"] == IMPROVED}
     compared = [row for row in ours if len(_methods(row, found)) > 1]
-    forms = [[row, improved[row["dataset"]]] if row["dataset"] in improved else [row] for row in compared]
-    best = sum(any(_among_best(form, found) for form in of_dataset) for of_dataset in forms)
+    best = sum(_among_best(row, found) for row in compared)
     text = f"After **{duration(budget)}** of distillation for each run, Av-PBC"
     if compared:
-        text += ", with or without visitation weights," if improved else ""
         text += (
             " is the best distillation method, or within the best one's interval, on "
             f"**{best} of {len(compared)}** datasets where others were measured"
@@ -82,22 +78,7 @@ def sentence(found: Sequence[Row], budget: float) -> str:
             f"**{100 * reached.share[0]:.0f} %** of their teachers' returns on average, ensembles of ten "
             f"**{100 * reached.share[1]:.0f} %**"
         )
-    return text + "." + _improvement(ours, improved) + _beaten(ours, found)
-
-
-def _improvement(ours: Sequence[Row], improved: Mapping[str, Row]) -> str:
-    """What visitation weights change; nothing where they were not measured."""
-    both = [(row, improved[row["dataset"]]) for row in ours if row["dataset"] in improved]
-    reached = overall([better for _, better in both], IMPROVED)
-    plain = overall([row for row, _ in both], "av_pbc")
-    if reached is None or plain is None:
-        return ""
-    ahead = sum(better["mean"] > row["mean"] for row, better in both)
-    return (
-        f" With visitation weights students are ahead on {ahead} of {len(both)} datasets; on average they go from "
-        f"{100 * plain.share[0]:.0f} to **{100 * reached.share[0]:.0f} %**, ensembles from "
-        f"{100 * plain.share[1]:.0f} to **{100 * reached.share[1]:.0f} %**."
-    )
+    return text + "." + _beaten(ours, found)
 
 
 def _beaten(ours: Sequence[Row], found: Sequence[Row]) -> str:

@@ -58,18 +58,6 @@ def test_the_sentence_says_when_av_pbc_is_not_the_best(lines: Path) -> None:
     assert rows[1]["paper"] == 32.5 and rows[1]["paper_ensemble"] == 27.6
 
 
-def test_the_sentence_tells_what_visitation_weights_change(lines: Path) -> None:
-    with lines.open("a") as stream:
-        stream.write(json.dumps(line("av_pbc_visitation", 61.5)) + "\n")
-    rows = paper_table.rows(DATASET, read_lines(lines, paper_table.FIELDS), 180.0)
-    text = nine.sentence(rows, 180.0)
-    assert "Av-PBC, with or without visitation weights, is the best distillation method" in text
-    assert "on **1 of 1** datasets" in text  # with them, it is
-    assert (
-        "are ahead on 1 of 1 datasets; on average they go from 50 to **75 %**, ensembles from 50 to **75 %**." in text
-    )
-
-
 def test_dots_stay_in_the_band_of_their_dataset() -> None:
     table = {"A": {"dbc": Estimate(1, 0, 2), "pbc": Estimate(30, 20, 40)}, "B": {"pbc": Estimate(50, 45, 55)}}
     chart = table_dots(table, {"B": 40.0, "unknown": 3.0})
