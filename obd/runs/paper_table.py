@@ -24,7 +24,6 @@ class Method:
 
     Attributes:
         density_power: tau of the state-density weights.
-        visitation_share: of the visitation weights; 1 is without.
         selection: one of :data:`obd.students.SELECTIONS`; nothing is distilled then.
     """
 
@@ -32,7 +31,6 @@ class Method:
     objective: str = "av_pbc"
     preset: str = "default"
     density_power: float = 0.0
-    visitation_share: float = 1.0
     selection: str = ""
 
     def config(self, dataset_id: str, seed: int, steps: int) -> DistillConfig:
@@ -41,7 +39,6 @@ class Method:
             dataset=dataset_id,
             objective=self.objective,
             density_power=self.density_power,
-            visitation_share=self.visitation_share,
             seed=seed,
             steps=steps,
         )
@@ -52,7 +49,6 @@ METHODS = {
     "pbc": Method("PBC", "pbc"),
     "dbc": Method("DBC", "dbc"),
     "av_pbc_density": Method("Av-PBC, state-density weights", density_power=0.1),
-    "av_pbc_visitation": Method("Av-PBC, visitation weights", visitation_share=0.4),
     "gradient_matching": Method("Gradient matching", "gradient_matching"),
     "paper": Method("Av-PBC, the paper's settings", preset="paper"),
     "kmeans": Method("k-means++ selection", selection="kmeans_teacher"),

@@ -108,14 +108,6 @@ STYLES: dict[str, Style] = {
         "dashed",
         "Av-PBC where rare states count more (state-density weighting)",
     ),
-    "av_pbc_visitation": Style(
-        "Av-PBC, visitation weights",
-        "#1E8A9E",
-        "emptyCircle",
-        "◎",
-        "solid",
-        "Av-PBC where states that the teacher would visit count more",
-    ),
     "kmeans": Style(
         "k-means++ selection", "#858585", "emptyDiamond", "◇", "dashed", "pairs chosen to cover the data, relabelled"
     ),
