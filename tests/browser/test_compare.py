@@ -54,7 +54,8 @@ def test_runs_are_managed_and_files_leave(address: str, page: Page, tmp_path: Pa
     page.get_by_label("Note", exact=True).fill("first try")
     page.get_by_role("button", name="Save").click()
     expect(page.get_by_label("Name", exact=True)).to_be_hidden()
-    assert read_label(Run(runs_dir() / OWN[1])) == Label("for class", "first try")
+    # The popover can be seen to close a moment before the label is written.
+    wait_for(lambda: read_label(Run(runs_dir() / OWN[1])) == Label("for class", "first try"), 30, "it is not kept")
     expect(page.get_by_text("The best set here is PBC")).to_be_visible()
 
     # Archive, look at the archive, take it out again.
