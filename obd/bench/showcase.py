@@ -1,6 +1,7 @@
 """Make the comparison that ships with the project: DBC, PBC and Av-PBC side by side, and a video of their students.
 
 Everything goes to ``assets/showcase``; the runs are ordinary run directories without their checkpoints.
+``python -m obd.bench.showcase`` only films the shipped runs again.
 """
 
 from __future__ import annotations
@@ -71,25 +72,28 @@ def race(folder: Path, seed: int, steps: int, should_stop: ShouldStop, live: boo
 
 
 def publish(runs: list[Run], target: Path) -> None:
-    """Copy finished runs into ``target`` and film their students, side by side and in a race."""
-    dataset = load_dataset(runs[0].config.dataset)
-    teacher = load_teacher(shipped_teacher_path(dataset.id))
-    members = cast.choices(runs, cast.snapshots(runs), teacher=True)
-    usual = tuple(cast.select(members, cast.usual(members), [1]))
-    task, shelf, made = Task(lambda _task: None, "showcase"), cast.Shelf(videos.KEPT_POLICIES), []
-    with Crew() as crew:
-        for view, name in videos.SHIPPED.items():
-            request = videos.Request(usual, view)
-            path = runs[0].path.parent / name
-            made.append(videos.make(task, request, path, dataset, lambda: teacher, crew, shelf))
+    """Copy finished runs into ``target`` and film their students."""
     target.mkdir(parents=True, exist_ok=True)
     for finished in runs:
         shutil.rmtree(target / finished.id, ignore_errors=True)
         shutil.copytree(finished.path, target / finished.id, ignore=shutil.ignore_patterns("checkpoint.safetensors"))
-    for video in made:
-        for path in (video.path, video.path.with_suffix(".json")):
-            shutil.copy(path, target / path.name)
-    animate(made[0].path, target / "rollouts.webp")
+    film(runs, target)
+
+
+def film(runs: list[Run], target: Path) -> None:
+    """Film the students of finished runs, side by side and in a race, into ``target``."""
+    dataset = load_dataset(runs[0].config.dataset)
+    teacher = load_teacher(shipped_teacher_path(dataset.id))
+    members = cast.choices(runs, cast.snapshots(runs), teacher=True)
+    usual = tuple(cast.select(members, cast.usual(members), [1]))
+    task, shelf = Task(lambda _task: None, "showcase"), cast.Shelf(videos.KEPT_POLICIES)
+    with Crew() as crew, tempfile.TemporaryDirectory() as folder:
+        for view, name in videos.SHIPPED.items():
+            request = videos.Request(usual, view)
+            video = videos.make(task, request, Path(folder) / name, dataset, lambda: teacher, crew, shelf)
+            for path in (video.path, video.path.with_suffix(".json")):
+                shutil.copy(path, target / path.name)
+    animate(target / videos.SHIPPED["tiled"], target / "rollouts.webp")
 
 
 def animate(video: Path, picture: Path) -> None:
@@ -106,3 +110,7 @@ def animate(video: Path, picture: Path) -> None:
     small = [frame.resize((PICTURE_WIDTH, height)) for frame in frames]
     pause = round(1000 * PICTURE_EVERY / rate)
     small[0].save(picture, save_all=True, append_images=small[1:], duration=pause, loop=0, quality=60)
+
+
+if __name__ == "__main__":  # the films alone, once more
+    film([Run(showcase_dir() / objective) for objective in MAIN_OBJECTIVES], showcase_dir())
