@@ -83,7 +83,7 @@ def key(line: Line) -> tuple[str, str, int, int, int]:
 
 
 def distillation(dataset_id: str, size: int, seed: int, steps: int) -> DistillConfig:
-    """The settings of a set: the defaults but for its size."""
+    """The settings of a set: the defaults but for its size (and what follows from it, the visitation share)."""
     return DistillConfig(dataset=dataset_id, size=size, seed=seed, steps=steps, seconds=None)
 
 
