@@ -15,6 +15,7 @@ from obd.errors import ObdError
 MAIN_OBJECTIVES = ("dbc", "pbc", "av_pbc")  # those of Lei et al. 2024, which the app starts with
 OBJECTIVES = (*MAIN_OBJECTIVES, "gradient_matching")
 DEFAULT_DATASET = "obd/halfcheetah/medium-replay-v0"
+ALL_STATES_FROM, LEAST_SHARE = 256, 0.15  # pairs that look after all states alike; see visitation_share
 
 
 @dataclass(frozen=True)
@@ -136,6 +137,13 @@ class DistillConfig:
         if self.steps is None and self.seconds is None:
             raise ObdError("Give either a time budget (seconds) or a number of outer steps.")
 
+    @property
+    def share_of_states(self) -> float:
+        """The visitation share: as given, or fewer pairs look after fewer states; 1 without a teacher (DBC)."""
+        if self.objective == "dbc":
+            return 1.0
+        return self.visitation_share or min(1.0, max(LEAST_SHARE, self.size / ALL_STATES_FROM))
+
     def replace(self, **changes: Any) -> DistillConfig:
         return dataclasses.replace(self, **changes)
 
@@ -144,7 +152,12 @@ class DistillConfig:
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> DistillConfig:
-        """Rebuild from :meth:`to_dict`; raises ObdError on unknown or invalid fields."""
+        """Rebuild from :meth:`to_dict`; raises ObdError on unknown or invalid fields.
+
+        A small set stored without a visitation share is from before there was one, and goes on without.
+        """
+        if values.get("size", ALL_STATES_FROM) < ALL_STATES_FROM:
+            values = {"visitation_share": 1.0, **values}
         known = {field.name for field in dataclasses.fields(cls)}
         unknown = sorted(set(values) - known)
         if unknown:

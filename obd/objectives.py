@@ -16,7 +16,7 @@ this error instead of the error (:mod:`obd.engine.matching`).
 State-density weighting (SDW; Lei, Cheng, Tao 2025, arXiv 2512.06692) multiplies the weight of any of them by
 d(s)^-tau, where d is the density of the offline states: rare states count more (:func:`density_weights`).
 
-With a teacher, states that it would visit can be made to count more (:func:`visitation_weights`).
+With a teacher and fewer than 256 pairs, states that it would visit count more (:func:`visitation_weights`).
 """
 
 from __future__ import annotations
@@ -40,7 +40,6 @@ SHIFT_QUANTILE = 0.01
 SHIFT_FLOOR = 0.1
 VISITATION_STEPS = 20  # actions before a state that are compared with the teacher's
 VISITATION_FLOOR = 0.1
-LEAST_SHARE, ALL_STATES_FROM = 0.15, 256  # the second in pairs
 VISITATION_SAMPLE = 100_000  # states that the scale of the comparison is found on
 DENSITY_CLIP = 10.0  # a state counts at most so many times more or less than one of median density
 
@@ -85,17 +84,11 @@ def run_targets(config: DistillConfig, dataset: OfflineDataset, teacher: TargetT
     factors = []
     if config.density_power > 0:
         factors.append(density_weights(state_log_density(dataset, config.seed), config.density_power))
-    share = visitation_share(config)
-    if share < 1 and needs_teacher(config.objective):
-        factors.append(visitation_weights(dataset, outer.targets.numpy(), share))
+    if config.share_of_states < 1:
+        factors.append(visitation_weights(dataset, outer.targets.numpy(), config.share_of_states))
     for factor in map(torch.from_numpy, factors):
         weights = factor if weights is None else weights * factor
     return OuterTargets(outer.targets, weights)
-
-
-def visitation_share(config: DistillConfig) -> float:
-    """The share of a run; where it is not given, fewer pairs look after fewer states."""
-    return config.visitation_share or min(1.0, max(LEAST_SHARE, config.size / ALL_STATES_FROM))
 
 
 def visitation_weights(dataset: OfflineDataset, teacher_actions: Float, share: float) -> Float:

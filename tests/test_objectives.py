@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 import torch
 
+from obd.config import DistillConfig
 from obd.errors import ObdError
-from obd.objectives import density_weights, outer_targets, q_weights, run_targets, visitation_share, visitation_weights
+from obd.objectives import density_weights, outer_targets, q_weights, run_targets, visitation_weights
 from tests.helpers import pendulum_dataset, pendulum_teacher, tiny_config
 
 DATA = pendulum_dataset(1)
@@ -98,8 +99,17 @@ def test_data_of_the_teacher_count_alike() -> None:
 
 @pytest.mark.parametrize(("size", "share"), [(4, 0.15), (64, 0.25), (128, 0.5), (256, 1.0), (1024, 1.0)])
 def test_fewer_pairs_look_after_fewer_states(size: int, share: float) -> None:
-    assert visitation_share(tiny_config(size=size)) == share
-    assert visitation_share(tiny_config(size=size, visitation_share=0.7)) == 0.7
+    assert tiny_config(size=size).share_of_states == share
+    assert tiny_config(size=size, visitation_share=0.7).share_of_states == 0.7
+    assert tiny_config(size=size, objective="dbc").share_of_states == 1  # knows no teacher
+
+
+def test_a_small_run_from_before_the_share_goes_on_without() -> None:
+    for size, share in ((8, 1.0), (256, 0.0)):
+        stored = tiny_config(size=size).to_dict()
+        assert DistillConfig.from_dict(stored).visitation_share == 0
+        del stored["visitation_share"]
+        assert DistillConfig.from_dict(stored).visitation_share == share
 
 
 @pytest.mark.parametrize("objective", ["dbc", "pbc", "av_pbc"])

@@ -96,3 +96,10 @@ def test_numbers_get_a_real_minus_and_names_keep_their_hyphens() -> None:
         "from −3.5 to −1,325 of HalfCheetah-v5, run 20261126-08-av-pbc-7f87, (−2)"
     )
     assert sentences.minus("q* -128 to -0, loss -0.00 %, -0.05 and -0.") == "q* −128 to 0, loss 0.00 %, −0.05 and 0."
+
+
+def test_the_settings_name_the_share_of_states_where_it_matters() -> None:
+    assert "visitation share 0.25 · seed" in sentences.settings_line(DistillConfig(size=64))
+    assert "visitation" not in sentences.settings_line(DistillConfig()) + sentences.settings_line(
+        DistillConfig(size=64, objective="dbc")
+    )
