@@ -100,7 +100,7 @@ def below(runs: list[Run], views: list[RunView]) -> None:
     """What is good to know about the run on show, and how to make it again."""
     config = views[0].run.config
     widgets.explain_objectives([view.objective for view in views])
-    st.caption(sentences.settings_line(config))
+    st.caption(sentences.settings_line(views[-1].run.config))  # DBC comes first, and has no visitation share
     st.button(
         "Use these settings",
         icon=":material/content_copy:",
