@@ -98,7 +98,6 @@ def watch(group: str, runs: list[Run], live_when_drawn: bool) -> None:
 
 def below(runs: list[Run], views: list[RunView]) -> None:
     """What is good to know about the run on show, and how to make it again."""
-    config = views[0].run.config
     widgets.explain_objectives([view.objective for view in views])
     st.caption(sentences.settings_line(views[-1].run.config))  # DBC comes first, and has no visitation share
     st.button(
