@@ -60,8 +60,9 @@ def run(
     lines = read_lines(path, FIELDS)
 
     def wanted(name: str, seed: int) -> dict[str, Any]:
-        changes = {"hidden_width": 8, "batch_size": 16} if quick else {}
-        config = teacher_config(name, "fast", seed=seed, steps=20 if quick else steps or UPDATES[name], **changes)
+        changes: dict[str, Any] = {"hidden_width": 8, "batch_size": 16} if quick else {}
+        changes |= {"seed": seed, "steps": 20 if quick else steps or UPDATES[name]}
+        config = teacher_config(name, "fast", data.id, **changes)
         return {"dataset_hash": data.content_hash, "algorithm": name, "seed": seed, "config": asdict(config)}
 
     def known(key: dict[str, Any]) -> bool:

@@ -109,7 +109,8 @@ def teach(arguments: argparse.Namespace, stop: Interrupt) -> Output:
     for other in {name for row in ALGORITHMS.values() for name in options(row.config)} - set(options(config_type)):
         if getattr(arguments, other) is not None:
             raise ObdError(f"{arguments.algorithm} has no setting {other.replace('_', ' ')}; leave it out.")
-    config = teacher_config(arguments.algorithm, arguments.preset, **chosen(arguments, config_type))
+    changes = chosen(arguments, config_type)
+    config = teacher_config(arguments.algorithm, arguments.preset, arguments.dataset, **changes)
     dataset = open_dataset(arguments.dataset, stop)
     line = ProgressLine("Training the teacher")
 

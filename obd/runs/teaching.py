@@ -57,7 +57,7 @@ class TeachRequest:
         """Settings of the algorithm; ObdError when they are not valid."""
         changes = {"seconds": self.seconds, "steps": self.steps}
         given = {name: value for name, value in changes.items() if value is not None}
-        return teacher_config(self.algorithm, self.preset, seed=self.seed, **given)
+        return teacher_config(self.algorithm, self.preset, self.dataset, seed=self.seed, **given)
 
 
 @dataclass(frozen=True)

@@ -28,7 +28,8 @@ class Algorithm:
     Attributes:
         label: name for people.
         summary: one line in plain words.
-        module: in this package; it has a class ``Learner`` and ``PRESETS``.
+        module: in this package; it has a class ``Learner``, ``PRESETS`` and, if its paper tunes settings per dataset,
+            ``tuned``.
         settings: name of the module's frozen dataclass with the published values as defaults.
     """
 
@@ -54,6 +55,11 @@ class Algorithm:
         """Named settings; ``fast`` is made for three minutes on one core, ``paper`` is as published."""
         found: dict[str, dict[str, Any]] = self._module.PRESETS
         return found
+
+    def tuned(self, dataset_id: str) -> dict[str, Any]:
+        """Settings that its paper chose for this dataset; mostly none."""
+        found: Callable[[str], dict[str, Any]] | None = getattr(self._module, "tuned", None)
+        return found(dataset_id) if found else {}
 
     @property
     def _module(self) -> Any:
@@ -101,12 +107,15 @@ def algorithm(name: str) -> Algorithm:
     return ALGORITHMS[name]
 
 
-def teacher_config(name: str, preset: str = DEFAULT_PRESET, **changes: Any) -> Any:
-    """Settings of an algorithm: a preset with ``changes``.  A number of steps replaces a time budget and vice versa."""
+def teacher_config(name: str, preset: str = DEFAULT_PRESET, dataset_id: str = "", **changes: Any) -> Any:
+    """Settings of an algorithm: a preset, what its paper tuned for that dataset, and ``changes``.
+
+    A number of steps replaces a time budget and vice versa.
+    """
     chosen = algorithm(name)
     if preset not in chosen.presets:
         raise ObdError(f"Unknown preset {preset!r}; known are {', '.join(chosen.presets)}.")
-    values = dict(chosen.presets[preset])
+    values = chosen.presets[preset] | chosen.tuned(dataset_id)
     if changes.get("steps") is not None:
         values |= {"seconds": None}
     elif changes.get("seconds") is not None:
@@ -124,5 +133,5 @@ def train(
     """Train a teacher; see :func:`obd.teachers.training.train` for progress and errors."""
     from obd.teachers.training import train as run_session
 
-    config = teacher_config(name) if config is None else config
+    config = teacher_config(name, dataset_id=dataset.id) if config is None else config
     return run_session(algorithm(name).learner(dataset, config), config, on_progress, should_stop)

@@ -4,9 +4,8 @@
     actor:   min_phi    beta_actor |pi(s) - a|^2 - min_j Q_j(s, pi(s)) / mean|min_j Q_j|
 
 with a' = clip(pi'(s') + clipped noise, -1, 1), layer norm in the critics, three hidden layers and large batches.  The
-paper tunes the two penalties per dataset; the defaults are its values for HalfCheetah medium-replay, and other
-locomotion sets take 0.001 to 0.1 (Hopper medium-replay 0.05 and 0.5, Walker2d medium-replay 0.05 and 0.01).  Where
-the data has no next action (the end of an episode) the critic's penalty is left out.
+paper tunes the two penalties per dataset (:data:`PENALTIES`); the defaults, for other data, are its values for
+HalfCheetah medium-replay.  Where the data has no next action (the end of an episode) the critic's penalty is left out.
 """
 
 from __future__ import annotations
@@ -46,6 +45,26 @@ PRESETS = {
     },
     "paper": {},
 }  # fmt: skip
+
+# The paper's best penalties of the actor and the critic for D4RL's set of that robot and kind.
+PENALTIES = {
+    "halfcheetah/medium-replay": (0.01, 0.001),
+    "halfcheetah/medium": (0.001, 0.01),
+    "halfcheetah/medium-expert": (0.01, 0.1),
+    "hopper/medium-replay": (0.05, 0.5),
+    "hopper/medium": (0.01, 0.001),
+    "hopper/medium-expert": (0.1, 0.01),
+    "walker2d/medium-replay": (0.05, 0.01),
+    "walker2d/medium": (0.05, 0.1),
+    "walker2d/medium-expert": (0.01, 0.01),
+}
+
+
+def tuned(dataset_id: str) -> dict[str, float]:
+    """The published penalties for a dataset whose id ends like ``hopper/medium-v0``; empty for any other."""
+    names = ("actor_penalty", "critic_penalty")
+    robot_and_kind = "/".join(dataset_id.rsplit("-v", 1)[0].split("/")[-2:])
+    return dict(zip(names, PENALTIES.get(robot_and_kind, ()), strict=False))
 
 
 class Learner:

@@ -116,3 +116,16 @@ def test_part_of_an_ensemble_shares_its_parameters() -> None:
     networks.backward(torch.ones(3, 5, 1))
     networks.step(0.1)
     assert torch.equal(first.forward(inputs)[0], networks(inputs)[0])
+
+
+def test_rebrac_takes_the_published_penalties_of_a_dataset() -> None:
+    def penalties(dataset_id: str, **changes: float) -> tuple[float, float]:
+        config = teacher_config("rebrac", "fast", dataset_id, **changes)
+        return config.actor_penalty, config.critic_penalty
+
+    assert penalties("obd/hopper/medium-replay-v0") == (0.05, 0.5)
+    assert penalties("obd/hopper/medium-v0") == (0.01, 0.001)
+    assert penalties("mujoco/walker2d/medium-v0") == (0.05, 0.1)
+    assert penalties("mine/walker-v0") == penalties("") == (0.01, 0.001)
+    assert penalties("obd/walker2d/medium-v0", actor_penalty=0.2) == (0.2, 0.1)
+    assert teacher_config("td3_bc", "fast", "obd/hopper/medium-v0") == teacher_config("td3_bc")
