@@ -158,7 +158,7 @@ class PlainAWR(Plain):
 
     def update(self) -> None:
         config = self.config
-        states, actions, returns = self.data.batch()
+        states, actions, returns, among_best = self.data.batch()
         advantage = returns - self.value(states)
         self.value_optimizer.zero_grad()
         (advantage**2).mean().backward()
@@ -169,7 +169,7 @@ class PlainAWR(Plain):
         self.squares = [(advantage**2).mean(), *self.squares[:2000]]
         shares = awr.MEMORY ** torch.arange(len(self.squares))
         typical = torch.sqrt((torch.stack(self.squares) * shares).sum() / shares.sum())
-        weights = torch.exp(config.temperature * advantage / typical).clamp(max=awr.LARGEST_WEIGHT)
+        weights = torch.exp(config.temperature * advantage / typical).clamp(max=awr.LARGEST_WEIGHT) * among_best
         self.actor_step((weights * (torch.tanh(self.actor(states)) - actions) ** 2).mean())
         self.follow(self.actor_target, self.actor)
 

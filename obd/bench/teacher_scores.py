@@ -65,17 +65,19 @@ def run(
         config = teacher_config(name, "fast", data.id, **changes)
         return {"dataset_hash": data.content_hash, "algorithm": name, "seed": seed, "config": asdict(config)}
 
-    def known(key: dict[str, Any]) -> bool:
-        return any(key.items() <= line.items() for line in lines)
+    def same(key: dict[str, Any], line: dict[str, Any]) -> bool:
+        """Whether a line is of this training; a setting that came later has its default there."""
+        old = asdict(algorithm(key["algorithm"]).config()) | line["config"]
+        return key.items() <= (line | {"config": old}).items()
 
     for name, seed in itertools.product(algorithms or ALGORITHMS, range(1 if quick else seeds)):
         key = wanted(name, seed)
-        if known(key):
+        if any(same(key, line) for line in lines):
             continue
         lines.append(key | measured(key, data, 1 if quick else EPISODES, should_stop))
         append_line(path, lines[-1])
         say(json.dumps(lines[-1]))
-    return table(data, [line for line in lines if wanted(line["algorithm"], line["seed"]).items() <= line.items()], say)
+    return table(data, [line for line in lines if same(wanted(line["algorithm"], line["seed"]), line)], say)
 
 
 def measured(key: dict[str, Any], dataset: OfflineDataset, episodes: int, should_stop: ShouldStop) -> dict[str, Any]:

@@ -32,6 +32,13 @@ class AWRConfig(TeacherConfig):
     """Settings of advantage-weighted regression."""
 
     temperature: float = option(1.0, "Inverse temperature", "beta: how strongly advantages count", low=0.0, high=100.0)
+    best_share: float = option(
+        1.0,
+        "Best share",
+        "part of the data, from the episodes with the highest returns, to imitate",
+        low=0.001,
+        high=1.0,
+    )
 
 
 PRESETS = {
@@ -52,8 +59,8 @@ class Learner:
         dataset.require_rewards()
         self.dataset, self.config = dataset, config
         scale = float(discounted_returns(dataset, config.discount, continued=True).std())
-        columns = ("states", "actions", "continued_returns")
-        self.data = Transitions(dataset, config, columns, max(scale, 1e-6))
+        columns = ("states", "actions", "continued_returns", "among_best")
+        self.data = Transitions(dataset, config, columns, max(scale, 1e-6), config.best_share)
         generator = torch.Generator().manual_seed(config.seed)
         self.actor, self.critic = actor_and_critics(dataset, config, generator)
         hidden = [config.hidden_width] * config.hidden_layers
@@ -64,7 +71,7 @@ class Learner:
     def update(self, rate: float = 1.0, report: bool = True) -> dict[str, float]:
         """One update; the losses of this step, values in reward units."""
         config = self.config
-        states, actions, returns = self.data.batch()
+        states, actions, returns, among_best = self.data.batch()
         values, value_loss = regress(self.value, states, returns, config.critic_rate * rate)
         q, critic_loss = regress(self.critic, torch.cat([states, actions], 1), returns, config.critic_rate * rate)
 
@@ -72,7 +79,7 @@ class Learner:
         self.square = MEMORY * self.square + (1 - MEMORY) * advantage.square().mean()
         self.weight = MEMORY * self.weight + 1 - MEMORY
         typical = (self.square / self.weight).sqrt().clamp_min(1e-6)
-        weights = (advantage * (config.temperature / typical)).exp_().clamp_max_(LARGEST_WEIGHT)
+        weights = (advantage * (config.temperature / typical)).exp_().clamp_max_(LARGEST_WEIGHT).mul_(among_best)
         chosen = torch.tanh(self.actor.forward(states)[0])
         error = chosen - actions
         self.actor.backward((weights * error * (1 - chosen.square()) * (2 / error.numel()))[None])

@@ -205,10 +205,17 @@ class Transitions:
     Columns (widths): states (obs, normalised), actions (act), next_states (obs, normalised), next_actions (act),
     next_known (1 where the data has an action in s', 0 at the end of an episode), rewards, returns and
     continued_returns (see :func:`discounted_returns`; all three divided by ``reward_scale``), discounts (gamma, 0
-    after a terminal state: a time limit is not one).
+    after a terminal state: a time limit is not one), among_best (see :func:`among_best`).
     """
 
-    def __init__(self, dataset: OfflineDataset, config: TeacherConfig, columns: Sequence[str], scale: float) -> None:
+    def __init__(
+        self,
+        dataset: OfflineDataset,
+        config: TeacherConfig,
+        columns: Sequence[str],
+        scale: float,
+        best_share: float = 1.0,
+    ) -> None:
         if {"rewards", "returns", "continued_returns"} & set(columns):
             dataset.require_rewards()
         self.config, self.reward_scale = config, scale
@@ -223,6 +230,7 @@ class Transitions:
             "returns": lambda: discounted_returns(dataset, config.discount)[:, None] / scale,
             "continued_returns": lambda: discounted_returns(dataset, config.discount, continued=True)[:, None] / scale,
             "discounts": lambda: config.discount * (1 - dataset.terminations[:, None].astype(np.float32)),
+            "among_best": lambda: among_best(dataset, best_share)[:, None],
         }
         parts = [makers[name]() for name in columns]
         self.widths = [part.shape[1] for part in parts]
@@ -255,6 +263,16 @@ def next_actions(dataset: OfflineDataset) -> tuple[Float, Float]:
     known = np.ones(len(dataset), np.float32)
     known[np.append(dataset.episode_starts[1:], len(dataset)) - 1] = 0
     return np.roll(dataset.actions, -1, axis=0), known
+
+
+def among_best(dataset: OfflineDataset, share: float) -> Float:
+    """``[M]`` 1 for the episodes with the highest returns, as many as hold ``share`` of the transitions, else 0."""
+    lengths = np.diff(np.append(dataset.episode_starts, len(dataset)))
+    best_first = np.argsort(-dataset.episode_returns, kind="stable")
+    before = np.cumsum(lengths[best_first]) - lengths[best_first]
+    chosen = np.zeros(len(lengths), np.float32)
+    chosen[best_first[before < share * len(dataset)]] = 1
+    return chosen[dataset.episode_index]
 
 
 def discounted_returns(dataset: OfflineDataset, discount: float, *, continued: bool = False) -> Float:

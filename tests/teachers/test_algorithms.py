@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -13,6 +15,7 @@ from obd.errors import Cancelled, ObdError
 from obd.teachers import ALGORITHMS, algorithm, teacher_config, train
 from obd.teachers.networks import Networks
 from obd.teachers.teacher import load_teacher, save_teacher
+from obd.teachers.training import among_best
 from tests.teachers.conftest import line_dataset
 
 SMALL = {"hidden_width": 16, "batch_size": 32}
@@ -129,3 +132,31 @@ def test_rebrac_takes_the_published_penalties_of_a_dataset() -> None:
     assert penalties("mine/walker-v0") == penalties("") == (0.01, 0.001)
     assert penalties("obd/walker2d/medium-v0", actor_penalty=0.2) == (0.2, 0.1)
     assert teacher_config("td3_bc", "fast", "obd/hopper/medium-v0") == teacher_config("td3_bc")
+
+
+def test_the_best_share_holds_the_episodes_with_the_highest_returns() -> None:
+    dataset = line_dataset(episodes=20, steps=25)
+    chosen = among_best(dataset, 0.3)
+    kept = chosen.reshape(20, 25)
+    assert set(kept.ravel()) == {0.0, 1.0} and (kept == kept[:, :1]).all()  # whole episodes
+    inside = kept[:, 0] == 1
+    assert inside.sum() == 6 and dataset.episode_returns[inside].min() > dataset.episode_returns[~inside].max()
+    assert among_best(dataset, 1.0).all() and among_best(dataset, 0.001).sum() == 25
+
+
+def test_awr_imitates_the_best_share_alone() -> None:
+    """Two policies in the same states: one pushes left and earns nothing, one pushes right."""
+    dataset = line_dataset()
+    good = dataset.episode_index % 2 == 0
+    two = dataclasses.replace(
+        dataset,
+        actions=np.where(good, 0.8, -0.8).astype(np.float32)[:, None],
+        rewards=np.where(good, 1.0, 0.9).astype(np.float32),
+    )
+    settings = {"steps": 800, "hidden_width": 16, "batch_size": 64, "temperature": 0.0, "target_rate": 0.05}
+
+    def action(share: float) -> float:
+        teacher = train("awr", two, teacher_config("awr", best_share=share, **settings))
+        return float(teacher.act(torch.zeros(1, 1)))
+
+    assert abs(action(1.0)) < 0.2 and action(0.5) > 0.7

@@ -13,7 +13,7 @@ from obd.teachers import algorithm, teacher_config
 from obd.teachers.networks import Networks
 from tests.teachers.conftest import line_dataset
 
-TINY = {"hidden_width": 16, "batch_size": 32, "hidden_layers": 2, "discount": 0.8}
+TINY: dict[str, Any] = {"hidden_width": 16, "batch_size": 32, "hidden_layers": 2, "discount": 0.8}
 
 
 @pytest.fixture(autouse=True)
@@ -35,7 +35,8 @@ def assert_equal(ours: Networks, modules: list[Any]) -> None:
 @pytest.mark.parametrize("name", sorted(PLAIN))
 @pytest.mark.parametrize("preset", ["fast", "paper"])
 def test_same_batches_same_parameters(name: str, preset: str) -> None:
-    learner: Any = algorithm(name).learner(line_dataset(), teacher_config(name, preset, steps=6, **TINY))
+    changes = {"best_share": 0.3} if name == "awr" and preset == "fast" else {}
+    learner: Any = algorithm(name).learner(line_dataset(), teacher_config(name, preset, steps=6, **TINY, **changes))
     plain = PLAIN[name](learner)
     start = learner.critic.flat.clone()
     for _ in range(6):
