@@ -1,8 +1,8 @@
 """How good a teacher does every algorithm give?  Each is trained with several seeds and rolled out for ten episodes.
 
-Beside it: the mean return of the data and behaviour cloning of the whole data.  The settings are those of the preset
-``fast`` with its time budget replaced by about the number of updates that fit into it on a free core, so that a busy
-machine changes the time and not the result.  Every finished training is one line of
+Beside it: the mean return of the data and behaviour cloning of the whole data.  The settings are those of a preset
+with its time budget replaced by about the number of updates that fit into it on a free core, so that a busy machine
+changes the time and not the result.  Every finished training is one line of
 ``assets/benchmarks/teachers.jsonl``; a second call trains what is missing for the present settings.
 """
 
@@ -26,7 +26,7 @@ from obd.evaluation import evaluate, summarize
 from obd.events import ShouldStop
 from obd.runs.execute import EVALUATION_SEED
 from obd.runs.lines import append_line, lines_path, read_lines
-from obd.teachers import ALGORITHMS, algorithm, teacher_config, train
+from obd.teachers import ALGORITHMS, DEFAULT_PRESET, algorithm, teacher_config, train
 
 NAME = "teachers"
 FIELDS = ("dataset_hash", "algorithm", "seed", "config", "updates", "score")
@@ -50,6 +50,7 @@ def run(
     seeds: int = 3,
     steps: int | None = None,
     algorithms: Sequence[str] | None = None,
+    preset: str = DEFAULT_PRESET,
 ) -> dict[str, Any]:
     """Train what is missing with ``steps`` updates (default: :data:`UPDATES`) and print the table.
 
@@ -62,7 +63,7 @@ def run(
     def wanted(name: str, seed: int) -> dict[str, Any]:
         changes: dict[str, Any] = {"hidden_width": 8, "batch_size": 16} if quick else {}
         changes |= {"seed": seed, "steps": 20 if quick else steps or UPDATES[name]}
-        config = teacher_config(name, "fast", data.id, **changes)
+        config = teacher_config(name, preset, data.id, **changes)
         return {"dataset_hash": data.content_hash, "algorithm": name, "seed": seed, "config": asdict(config)}
 
     def same(key: dict[str, Any], line: dict[str, Any]) -> bool:

@@ -26,7 +26,16 @@ BENCHMARKS = {name: name for name in ("engine", "baselines", "returns", "showcas
     "time-to-return": "time_to_return",
     "scaling": "scaling",
 }
-BENCH_OPTIONS = ("dataset", "datasets", "methods", "seeds", "seconds", "steps", "algorithms")  # that some take
+BENCH_OPTIONS = (
+    "dataset",
+    "datasets",
+    "methods",
+    "seeds",
+    "seconds",
+    "steps",
+    "algorithms",
+    "preset",
+)  # that some take
 
 
 def datasets(arguments: argparse.Namespace, stop: Interrupt) -> Output:

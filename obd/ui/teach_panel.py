@@ -19,7 +19,12 @@ from obd.ui.theme import NEUTRAL, style
 LOSSES = ("critic_loss", "value_loss", "imitation_error", "validation_loss", "train_loss")
 NO_LOSSES = "Losses appear with the first updates."
 NEAR_DATA = ("awr", "bc")  # what to try when another algorithm fails
-PRESETS = {"fast": "Minutes", "paper": "As published (hours)", "long": "Until it stops improving"}
+PRESETS = {
+    "fast": "Minutes",
+    "steady": "Minutes, small steps",
+    "paper": "As published (hours)",
+    "long": "Until it stops improving",
+}
 
 
 @st.cache_resource(show_spinner=False)
@@ -72,12 +77,13 @@ def _form(dataset_id: str, running: bool) -> None:
             key=f"teach preset {name}",
             persist_state="session",
         )
+    budget = row.presets[str(preset)].get("seconds")
     with middle:
         seconds = st.number_input(
             "Seconds",
             1,
             1_000_000,
-            None if preset != "fast" else 180,
+            int(budget) if budget else None,
             placeholder="as many updates as published",
             help="Time budget for training. It ends earlier when the return stops improving.",
             key=f"teach seconds {name} {preset}",

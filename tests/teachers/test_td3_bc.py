@@ -127,4 +127,7 @@ def test_presets() -> None:
     fast, paper = teacher_config("td3_bc"), teacher_config("td3_bc", "paper")
     assert (fast.alpha, fast.seconds, fast.steps) == (20.0, 180.0, None)
     assert (paper.alpha, paper.seconds, paper.steps) == (2.5, None, 1_000_000)
+    steady = teacher_config("td3_bc", "steady")
+    rates = ("alpha", "actor_rate", "critic_rate", "target_rate")
+    assert all(getattr(steady, name) == getattr(paper, name) for name in rates) and steady.seconds == 300
     assert teacher_config("td3_bc", steps=5).seconds is None and teacher_config("iql", seconds=9.0).steps is None
