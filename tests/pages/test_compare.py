@@ -174,6 +174,10 @@ def test_all_datasets_in_one_picture(open_page: Open, tmp_path: Path, monkeypatc
     )
     at.run()
     assert "on **1 of 1** datasets" in words(at)
+    longer = [line | {"budget_seconds": 600.0}, line | {"dataset": "obd/walker2d/medium-v0"}]
+    path.write_text("".join(json.dumps(one) + "\n" for one in (line, *longer)))
+    at.run()
+    assert at.segmented_control(key="table budget").value == 180.0  # of which more datasets were measured
     path.write_text("no json")
     at.run()
     assert len(at.error) == 1 and "measure it again" in at.error[0].value
