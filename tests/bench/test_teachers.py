@@ -51,6 +51,13 @@ def test_scores_resume(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     stored = (tmp_path / "benchmarks" / "teachers.jsonl").read_text().splitlines()
     assert [json.loads(line)["seed"] for line in stored] == [0, 1, 0, 1]
 
+    path = tmp_path / "benchmarks" / "teachers.jsonl"
+    before = stored[0].replace('"hidden_width": 256, ', "")  # written before this setting existed
+    assert before != stored[0]
+    path.write_text("\n".join([before, *stored[1:]]) + "\n")
+    teacher_scores.run(**keywords, seeds=1, algorithms=["iql"])
+    assert len(trained) == 4  # the line is of the same training: that setting has its default
+
     other = teacher_scores.run(**keywords, seeds=1, steps=8, algorithms=["iql"])  # other settings are another line
     assert len(trained) == 5 and other["iql"]["seeds"] == 1 and "bc" not in other
     stopped.append(True)
