@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -19,3 +21,11 @@ def storage(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Monkey
         (root / name).mkdir()
         monkeypatch.setenv(variable, str(root / name))
     return root
+
+
+@pytest.fixture(autouse=True)
+def full_precision() -> Iterator[None]:
+    """Undo what a run leaves for the whole process: bfloat16 inside matrix products where the processor has it."""
+    yield
+    if "torch" in sys.modules:
+        sys.modules["torch"].set_float32_matmul_precision("highest")
