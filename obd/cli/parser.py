@@ -83,7 +83,7 @@ def build_parser() -> argparse.ArgumentParser:
     sub = command("teach", commands.teach, "train a near-expert offline, from one dataset only")
     sub.add_argument("--dataset", default=DEFAULT_DATASET)
     sub.add_argument("--algorithm", default="td3_bc", help=", ".join(ALGORITHMS))
-    text = "fast: about three minutes on one core; paper: as published (behaviour cloning: long)"
+    text = "fast: about three minutes on one core; paper: as published (behaviour cloning: long); TD3+BC has steady too"
     sub.add_argument("--preset", default=DEFAULT_PRESET, help=f"settings that flags then change; {text}")
     sub.add_argument("--out", type=Path, required=True)
     add_options(sub, TeacherConfig, skip=set(), group="settings of every algorithm (behaviour cloning: some)")

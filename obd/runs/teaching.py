@@ -44,7 +44,10 @@ Progress = Callable[[float], None]
 
 @dataclass(frozen=True)
 class TeachRequest:
-    """What to train.  ``seconds`` is the time budget; None leaves it to the preset."""
+    """What to train.  ``seconds`` is the time budget; None leaves it to the preset.
+
+    ``best_share`` is for algorithms that have this setting; None leaves it to the preset.
+    """
 
     dataset: str
     algorithm: str
@@ -52,10 +55,11 @@ class TeachRequest:
     seconds: float | None = None
     steps: int | None = None
     seed: int = 0
+    best_share: float | None = None
 
     def config(self) -> Any:
         """Settings of the algorithm; ObdError when they are not valid."""
-        changes = {"seconds": self.seconds, "steps": self.steps}
+        changes = {"seconds": self.seconds, "steps": self.steps, "best_share": self.best_share}
         given = {name: value for name, value in changes.items() if value is not None}
         return teacher_config(self.algorithm, self.preset, self.dataset, seed=self.seed, **given)
 

@@ -7,9 +7,10 @@ from collections.abc import Sequence
 import numpy as np
 import streamlit as st
 
+from obd.config import options
 from obd.data.card import normalized_scale
 from obd.runs.teaching import Teaching, TeachRequest
-from obd.teachers import ALGORITHMS, algorithm
+from obd.teachers import ALGORITHMS, Algorithm, algorithm
 from obd.ui import charts, datasets, state, teacher_choice, widgets
 from obd.ui.charts import Curve, Estimate, Spec
 from obd.ui.sentences import duration, points
@@ -67,6 +68,7 @@ def _form(dataset_id: str, running: bool) -> None:
     )
     row = algorithm(str(name))
     st.caption(f"{row.label} {row.summary}.")
+    share = _best_share(row) if "best_share" in options(row.config) else None
     left, middle, right = st.columns([2, 2, 1], vertical_alignment="bottom")
     with left:
         preset = st.selectbox(
@@ -94,10 +96,26 @@ def _form(dataset_id: str, running: bool) -> None:
             "Teach", type="primary", width="stretch", icon=":material/school:", key="teach start", disabled=running
         )
     if pressed:
-        request = TeachRequest(dataset_id, str(name), str(preset), float(seconds) if seconds else None)
+        limit = float(seconds) if seconds else None
+        request = TeachRequest(dataset_id, str(name), str(preset), limit, best_share=share)
         request.config()  # a wrong value is a sentence here, before anything starts
         start(request)
         st.rerun()
+
+
+def _best_share(row: Algorithm) -> float:
+    """How much of the data to imitate."""
+    percent = st.slider(
+        "Imitate the best part of the data, %",
+        1,
+        100,
+        100,
+        help="Counted from the episodes with the highest returns. Where two policies made the data, a teacher that "
+        "imitates both lets its students stay with the worse one: try 50.",
+        key=f"teach share {row.label}",
+        persist_state="session",
+    )
+    return percent / 100
 
 
 def start(request: TeachRequest) -> Task:

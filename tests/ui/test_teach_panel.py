@@ -64,6 +64,19 @@ def wait(at: AppTest, over: Callable[[AppTest], Any]) -> None:
         assert not at.exception
 
 
+def test_the_best_share_is_asked_for_where_there_is_one(panel: AppTest, monkeypatch: pytest.MonkeyPatch) -> None:
+    requests: list[TeachRequest] = []
+    monkeypatch.setattr(teach_panel, "start", requests.append)
+    assert not panel.slider
+    panel.segmented_control(key="teach algorithm").set_value("awr").run()
+    panel.slider(key="teach share AWR").set_value(40).run()
+    panel.button(key="teach start").click().run()
+    assert not panel.exception and requests[0].config().best_share == 0.4
+    panel.segmented_control(key="teach algorithm").set_value("iql").run()
+    panel.button(key="teach start").click().run()
+    assert requests[1].best_share is None and requests[1].config().seconds == 180
+
+
 def specs(at: AppTest) -> list[dict[str, Any]]:
     return [json.loads(chart.proto.spec) for chart in at.get("echarts_chart")]
 
