@@ -56,10 +56,10 @@ class Algorithm:
         found: dict[str, dict[str, Any]] = self._module.PRESETS
         return found
 
-    def tuned(self, dataset_id: str) -> dict[str, Any]:
+    def tuned(self, dataset_id: str, preset: str) -> dict[str, Any]:
         """Settings that its paper chose for this dataset; mostly none."""
-        found: Callable[[str], dict[str, Any]] | None = getattr(self._module, "tuned", None)
-        return found(dataset_id) if found else {}
+        found: Callable[[str, str], dict[str, Any]] | None = getattr(self._module, "tuned", None)
+        return found(dataset_id, preset) if found else {}
 
     @property
     def _module(self) -> Any:
@@ -115,7 +115,7 @@ def teacher_config(name: str, preset: str = DEFAULT_PRESET, dataset_id: str = ""
     chosen = algorithm(name)
     if preset not in chosen.presets:
         raise ObdError(f"Unknown preset {preset!r}; known are {', '.join(chosen.presets)}.")
-    values = chosen.presets[preset] | chosen.tuned(dataset_id)
+    values = chosen.presets[preset] | chosen.tuned(dataset_id, preset)
     if changes.get("steps") is not None:
         values |= {"seconds": None}
     elif changes.get("seconds") is not None:

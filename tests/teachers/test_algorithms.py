@@ -129,6 +129,8 @@ def test_rebrac_takes_the_published_penalties_of_a_dataset() -> None:
     assert penalties("obd/hopper/medium-replay-v0") == (0.05, 0.5)
     assert penalties("obd/hopper/medium-v0") == (0.01, 0.001)
     assert penalties("mujoco/walker2d/medium-v0") == (0.05, 0.1)
+    assert penalties("obd/halfcheetah/medium-v0") == (0.01, 0.01)  # no weaker in minutes
+    assert teacher_config("rebrac", "paper", "obd/halfcheetah/medium-v0").actor_penalty == 0.001
     assert penalties("mine/walker-v0") == penalties("") == (0.01, 0.001)
     assert penalties("obd/walker2d/medium-v0", actor_penalty=0.2) == (0.2, 0.1)
     assert teacher_config("td3_bc", "fast", "obd/hopper/medium-v0") == teacher_config("td3_bc")
