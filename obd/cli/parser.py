@@ -155,5 +155,6 @@ def build_parser() -> argparse.ArgumentParser:
     text = "teacher-scores: updates per training; the others: outer steps in the budget, instead of measuring them"
     some.add_argument("--steps", type=int, help=text)
     some.add_argument("--algorithms", nargs="+", metavar="NAME", help=f"teacher-scores: {', '.join(ALGORITHMS)}")
-    some.add_argument("--preset", help="teacher-scores: settings of the algorithms (default: fast)")
+    text = "teacher-scores: settings of the algorithms (default: fast); time-to-return: ours (default: as the app's)"
+    some.add_argument("--preset", help=text)
     return parser

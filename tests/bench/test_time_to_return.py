@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from obd.bench import time_to_return
-from obd.config import DistillConfig
+from obd.config import DistillConfig, usual_preset
 from obd.errors import ObdError
 from tests.helpers import DATASET, store_pendulum, tiny_config
 
@@ -20,7 +20,7 @@ def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     def config(name: str, **changes: Any) -> DistillConfig:
         return tiny_config(teacher, preset=name, snapshots=3)
 
-    monkeypatch.setattr(time_to_return, "preset", config)
+    monkeypatch.setattr(time_to_return, "settings", config)
     monkeypatch.setattr(time_to_return, "budget_steps", lambda seconds, config: 6)
     monkeypatch.setattr(time_to_return, "assets_dir", lambda: tmp_path)
     monkeypatch.setattr(time_to_return, "STUDENTS", 2)
@@ -28,10 +28,11 @@ def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "benchmarks" / "time_to_return.json"
 
 
-def race(monkeypatch: pytest.MonkeyPatch, target: float) -> dict[str, Any]:
+def race(monkeypatch: pytest.MonkeyPatch, target: float, preset: str | None = None) -> dict[str, Any]:
     monkeypatch.setattr(time_to_return, "published_returns", lambda env_id, dataset_id: {"av_pbc": target})
     said: list[str] = []
-    result = time_to_return.run(quick=False, say=said.append, should_stop=lambda: False, datasets=[DATASET])
+    keywords: dict[str, Any] = {"quick": False, "say": said.append, "should_stop": lambda: False, "preset": preset}
+    result = time_to_return.run(**keywords, datasets=[DATASET])
     assert len(said) == 1
     row: dict[str, Any] = result["rows"][DATASET]
     return row
@@ -41,8 +42,10 @@ def test_a_target_that_is_reached_ends_the_run(small: Path, monkeypatch: pytest.
     row = race(monkeypatch, -1e9)
     assert [run["reached"] for run in row["runs"]] == [True, True]
     assert [run["outer_steps"] for run in row["runs"]] == [0, 0]
+    assert [run["preset"] for run in row["runs"]] == [usual_preset(), "paper"]
     assert row["ratio"] is not None and not row["ratio_is_lower_bound"]
     assert json.loads(small.read_text())["rows"][DATASET] == row
+    assert [run["preset"] for run in race(monkeypatch, -1e9, "light")["runs"]] == ["light", "paper"]
 
 
 def test_a_target_out_of_reach_gives_no_ratio(small: Path, monkeypatch: pytest.MonkeyPatch) -> None:
