@@ -1,9 +1,9 @@
 """Time until ten students reach the return that the paper reports for Av-PBC: our settings against the paper's.
 
 Ours are the preset that suits the machine, or a given one.  Both run on the same engine and the same machine, one
-after the other.  At every snapshot ten students are trained and rolled out; the clock stands still meanwhile.  Ours is
-planned for ``BUDGET`` seconds; the paper's runs until it gets there or its limit is over, and then only a lower bound of
-the ratio is known.
+after the other.  At every snapshot ten students are trained and rolled out; the clock stands still meanwhile.
+Ours is planned for ``BUDGET`` seconds; the paper's runs until it gets there or its limit is over, and then only a lower
+bound of the ratio is known.
 """
 
 from __future__ import annotations
