@@ -26,16 +26,8 @@ BENCHMARKS = {name: name for name in ("engine", "baselines", "returns", "showcas
     "time-to-return": "time_to_return",
     "scaling": "scaling",
 }
-BENCH_OPTIONS = (
-    "dataset",
-    "datasets",
-    "methods",
-    "seeds",
-    "seconds",
-    "steps",
-    "algorithms",
-    "preset",
-)  # that some take
+# What some benchmarks take.
+BENCH_OPTIONS = ("dataset", "datasets", "methods", "seeds", "seconds", "steps", "algorithms", "preset")
 
 
 def datasets(arguments: argparse.Namespace, stop: Interrupt) -> Output:

@@ -64,7 +64,7 @@ def tuned(dataset_id: str, preset: str) -> dict[str, float]:
     """The published penalties for a dataset whose id ends like ``hopper/medium-v0``; empty for any other.
 
     With ``fast`` the actor's is at least 0.01: below, actions run to their bounds before the critic knows anything
-    (HalfCheetah medium: a normalised return of -2 after 12,000 updates, 42 with 0.01).
+    (HalfCheetah medium: a normalised return of -2 after 12,000 updates, 38 with 0.01).
     """
     robot_and_kind = "/".join(dataset_id.rsplit("-v", 1)[0].split("/")[-2:])
     if robot_and_kind not in PENALTIES:

@@ -147,7 +147,7 @@ def test_the_best_share_holds_the_episodes_with_the_highest_returns() -> None:
 
 
 def test_awr_imitates_the_best_share_alone() -> None:
-    """Two policies in the same states: one pushes left and earns nothing, one pushes right."""
+    """Two policies in the same states: one pushes left and earns less, one pushes right."""
     dataset = line_dataset()
     good = dataset.episode_index % 2 == 0
     two = dataclasses.replace(
