@@ -2,8 +2,10 @@
 
 Every method gets as many outer steps as fit into the budget with the whole machine to itself; the count is measured
 at the first call, or given, and written into every line, so that a busy machine changes the time of a run and not its
-result.  One finished run is one line of ``assets/benchmarks/paper_table.jsonl``; a second call continues where the
-first ended.  Random selection, whole-data BC and the teacher come from ``python -m obd bench baselines``.
+result.  Settings that train fewer students at once than there are cores, as the paper's do, get the steps that they
+would take if they kept all of them busy.  One finished run is one line of ``assets/benchmarks/paper_table.jsonl``; a
+second call continues where the first ended, on another machine too.  Random selection, whole-data BC and the teacher
+come from ``python -m obd bench baselines``.
 """
 
 from __future__ import annotations
@@ -17,13 +19,15 @@ from typing import Any
 import numpy as np
 
 from obd.bench.showcase import budget_steps
-from obd.config import DistillConfig, preset
+from obd.config import preset
 from obd.data.catalog import BUILTIN, load_dataset
 from obd.data.dataset import OfflineDataset
 from obd.engine.distill import distill
+from obd.engine.machine import available_cores
 from obd.errors import ObdError
 from obd.evaluation import rollout_returns
 from obd.events import ShouldStop
+from obd.objectives import matches_gradients
 from obd.policy import EnsemblePolicy, Policy
 from obd.runs.execute import EVALUATION_SEED, open_teacher
 from obd.runs.lines import Line, append_line, lines_path, read_lines
@@ -48,8 +52,8 @@ def run(
 
     Args:
         datasets, methods: ids and keys of METHODS; all when empty.
-        steps: outer steps of the default settings in ``seconds``, instead of measuring; the paper's settings get
-            their share by the ratio of a trial of both.
+        steps: outer steps of the default settings in ``seconds``, instead of measuring; the paper's settings and
+            gradient matching get their share by the ratio of a trial of both.
 
     Raises:
         ObdError: there is no such method.
@@ -64,16 +68,16 @@ def run(
     lines = read_lines(path, FIELDS)
     budget = 2.0 if quick else seconds
     counts = step_counts(lines, budget, steps, methods or tuple(METHODS))
-    say(f"outer steps in {budget:g} s: {counts}")
+    say(f"outer steps in {budget:g} s: {', '.join(f'{method} {count}' for method, count in counts.items())}")
     wanted = tuple(datasets) or tuple(BUILTIN)
     for seed in range(1 if quick else seeds):
         for dataset_id in wanted[:1] if quick else wanted:
             dataset = load_dataset(dataset_id)
             for method in methods or METHODS:
-                known = any(key(line) == (dataset.content_hash, method, seed, budget) for line in lines)
+                known = any(key(line) == (dataset_id, method, seed, budget) for line in lines)
                 if known or should_stop():
                     continue
-                line = measured(METHODS[method], dataset, seed, counts[METHODS[method].preset], should_stop)
+                line = measured(METHODS[method], dataset, seed, counts.get(method, 1), should_stop)
                 if line is None:  # stopped: an unfinished set says nothing about the budget
                     break
                 line |= {"method": method, "budget_seconds": budget}
@@ -87,20 +91,35 @@ def run(
 
 
 def step_counts(lines: list[Line], budget: float, steps: int | None, methods: Sequence[str]) -> dict[str, int]:
-    """Preset -> outer steps in the budget: as in earlier lines, else as given or measured."""
+    """Distillation method -> outer steps in the budget: as in earlier lines, else as given or measured."""
     counts = {
-        METHODS[line["method"]].preset: int(line["outer_steps"])
+        pace(line["method"]): int(line["outer_steps"])
         for line in lines
         if key(line)[3] == budget and line["outer_steps"]  # a selection takes none
     }
-    for name in {METHODS[method].preset for method in methods} - set(counts):
-        if steps is not None and name == "default":
-            counts[name] = steps
+    wanted = [method for method in methods if not METHODS[method].selection]
+    for method in wanted:
+        if pace(method) in counts:
             continue
-        counts[name] = budget_steps(budget, preset(name))
-        if steps is not None:
-            counts[name] = max(1, round(counts[name] * steps / budget_steps(budget, DistillConfig())))
-    return counts
+        if steps is None:
+            counts[pace(method)] = steps_in(budget, method)
+        elif pace(method) == pace("av_pbc"):
+            counts[pace(method)] = steps
+        else:
+            counts[pace(method)] = max(1, round(steps * steps_in(budget, method) / steps_in(budget, "av_pbc")))
+    return {method: counts[pace(method)] for method in wanted}
+
+
+def pace(method: str) -> tuple[str, bool]:
+    """What the time of an outer step depends on: the settings, and whether anything is unrolled."""
+    return METHODS[method].preset, matches_gradients(METHODS[method].objective)
+
+
+def steps_in(budget: float, method: str) -> int:
+    """Outer steps of a method in ``budget`` seconds, from a trial, as if it kept all cores busy."""
+    config = preset(METHODS[method].preset, objective=METHODS[method].objective)
+    busy = min(config.initialisations, available_cores())
+    return round(budget_steps(budget, config) * available_cores() / busy)
 
 
 def measured(method: Method, dataset: OfflineDataset, seed: int, steps: int, should_stop: ShouldStop) -> Line | None:

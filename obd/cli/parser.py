@@ -148,7 +148,10 @@ def build_parser() -> argparse.ArgumentParser:
     )
     some.add_argument("--datasets", nargs="+", metavar="ID", help=text)
     some.add_argument("--methods", nargs="+", metavar="NAME", help="paper-table, baselines: default all")
-    text = "baselines, paper-table, teacher-scores: how many (default: 3); generalisation, sizes (default: 1)"
+    text = (
+        "baselines, paper-table, teacher-scores, time-to-return: how many (default: 3); "
+        "generalisation, sizes (default: 1)"
+    )
     some.add_argument("--seeds", type=positive, help=text)
     text = "paper-table, generalisation, sizes: a run's budget (default: 180); time-to-return: of the paper's settings"
     some.add_argument("--seconds", type=float, help=text)

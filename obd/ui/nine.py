@@ -27,7 +27,10 @@ def table() -> None:
         st.info(EMPTY, icon=":material/table_chart:")
         return
     budgets = sorted({float(line["budget_seconds"]) for line in lines})
-    covered = {each: len({line["dataset"] for line in lines if line["budget_seconds"] == each}) for each in budgets}
+    covered = {
+        each: len({(line["dataset"], line["method"]) for line in lines if line["budget_seconds"] == each})
+        for each in budgets
+    }
     budget = max(budgets, key=lambda each: (covered[each], each))
     if len(budgets) > 1:
         budget = float(

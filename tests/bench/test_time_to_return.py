@@ -17,8 +17,8 @@ def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The benchmark on Pendulum with tiny settings; the paper "reports" what everybody or nobody reaches."""
     teacher = store_pendulum(tmp_path)
 
-    def config(name: str, **changes: Any) -> DistillConfig:
-        return tiny_config(teacher, preset=name, snapshots=3)
+    def config(name: str, seed: int, **changes: Any) -> DistillConfig:
+        return tiny_config(teacher, preset=name, seed=seed, snapshots=3)
 
     monkeypatch.setattr(time_to_return, "settings", config)
     monkeypatch.setattr(time_to_return, "budget_steps", lambda seconds, config: 6)
@@ -31,7 +31,8 @@ def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def race(monkeypatch: pytest.MonkeyPatch, target: float, preset: str | None = None) -> dict[str, Any]:
     monkeypatch.setattr(time_to_return, "published_returns", lambda env_id, dataset_id: {"av_pbc": target})
     said: list[str] = []
-    keywords: dict[str, Any] = {"quick": False, "say": said.append, "should_stop": lambda: False, "preset": preset}
+    keywords: dict[str, Any] = {"quick": False, "say": said.append, "should_stop": lambda: False}
+    keywords |= {"preset": preset, "seeds": 2}
     result = time_to_return.run(**keywords, datasets=[DATASET])
     assert len(said) == 1
     row: dict[str, Any] = result["rows"][DATASET]
@@ -40,18 +41,36 @@ def race(monkeypatch: pytest.MonkeyPatch, target: float, preset: str | None = No
 
 def test_a_target_that_is_reached_ends_the_run(small: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     row = race(monkeypatch, -1e9)
-    assert [run["reached"] for run in row["runs"]] == [True, True]
-    assert [run["outer_steps"] for run in row["runs"]] == [0, 0]
-    assert [run["preset"] for run in row["runs"]] == [usual_preset(), "paper"]
+    assert [run["reached"] for run in row["runs"]] == [True, True, True]
+    assert [run["outer_steps"] for run in row["runs"]] == [0, 0, 0]
+    assert [(run["preset"], run["seed"]) for run in row["runs"]] == [
+        (usual_preset(), 0),
+        (usual_preset(), 1),
+        ("paper", 0),
+    ]
     assert row["ratio"] is not None and not row["ratio_is_lower_bound"]
     assert json.loads(small.read_text())["rows"][DATASET] == row
-    assert [run["preset"] for run in race(monkeypatch, -1e9, "light")["runs"]] == ["light", "paper"]
+    row = race(monkeypatch, -1e9, "light")
+    assert [run["preset"] for run in row["runs"]] == ["light", "light", "paper"]
+    assert row["command"].endswith(f"time-to-return --datasets {DATASET} --seconds 1200 --seeds 2 --preset light")
+
+
+def test_the_ratio_takes_the_median_of_our_runs(small: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seconds = iter([30.0, 10.0, 20.0, 1000.0])
+    monkeypatch.setattr(
+        time_to_return, "race",
+        lambda config, *_: {"preset": config.preset, "seconds": next(seconds), "reached": config.preset != "paper"},
+    )  # fmt: skip
+    monkeypatch.setattr(time_to_return, "published_returns", lambda env_id, dataset_id: {"av_pbc": 1.0})
+    result = time_to_return.run(quick=False, say=lambda _: None, should_stop=lambda: False, datasets=[DATASET])
+    row = result["rows"][DATASET]
+    assert row["ratio"] == 50.0 and row["ratio_is_lower_bound"]
 
 
 def test_a_target_out_of_reach_gives_no_ratio(small: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     row = race(monkeypatch, 1e9)
-    assert [run["reached"] for run in row["runs"]] == [False, False]
-    assert [run["outer_steps"] for run in row["runs"]] == [6, 6]
+    assert [run["reached"] for run in row["runs"]] == [False, False, False]
+    assert [run["outer_steps"] for run in row["runs"]] == [6, 6, 6]
     assert row["ratio"] is None and row["ratio_is_lower_bound"]
 
 
