@@ -30,9 +30,10 @@ class Policy(Protocol):
 class MLPPolicy:
     """A multilayer perceptron with ReLU between the layers and a tanh at the end.
 
-    ``weights[l]`` has shape ``[in, out]`` and ``biases[l]`` shape ``[out]``.  With head ``tanh_gaussian`` the
-    last layer holds (mean, log_std) and the action is tanh(mean).  With ``residual`` every hidden layer that keeps
-    its width adds its input to its output.
+    ``weights[l]`` has shape ``[in, out]`` and ``biases[l]`` shape ``[out]``, or ``[C, in, out]`` and ``[C, 1, out]``
+    for a network of C columns side by side, whose outputs are averaged before the tanh.  With head ``tanh_gaussian``
+    the last layer holds (mean, log_std) and the action is tanh(mean).  With ``residual`` every hidden layer that
+    keeps its width adds its input to its output.
     """
 
     weights: tuple[Array, ...]
@@ -44,7 +45,7 @@ class MLPPolicy:
 
     @property
     def action_dim(self) -> int:
-        outputs = int(self.biases[-1].shape[0])
+        outputs = int(self.biases[-1].shape[-1])
         return outputs // 2 if self.head == "tanh_gaussian" else outputs
 
     def outputs(self, observations: Array) -> Array:
@@ -54,7 +55,7 @@ class MLPPolicy:
             above = np.maximum(hidden @ weight + bias, 0)
             hidden = above + hidden if self.residual and above.shape == hidden.shape else above
         result: Array = hidden @ self.weights[-1] + self.biases[-1]
-        return result
+        return result.mean(0) if self.weights[-1].ndim == 3 else result
 
     def act(self, observations: Array) -> Array:
         action: Array = np.tanh(self.outputs(observations)[..., : self.action_dim])

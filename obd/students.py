@@ -23,11 +23,16 @@ from obd.teachers.networks import set_precision
 
 
 class Architecture(NamedTuple):
-    """A student's network; 0 stands for what the recipe says."""
+    """A student's network; 0 stands for what the recipe says.
+
+    ``columns``: so many networks of that depth and width side by side make one network, whose output before the tanh
+    is their mean; they are trained together on the error of that mean.
+    """
 
     hidden_layers: int = 0
     residual: bool = False
     width: int = 0
+    columns: int = 1
 
 
 ARCHITECTURES: dict[str, Architecture] = {
@@ -43,6 +48,7 @@ ARCHITECTURES: dict[str, Architecture] = {
     "width256": Architecture(width=256),
     "width512": Architecture(width=512),
     "width1024": Architecture(width=1024),
+    "columns4": Architecture(columns=4),
 }
 SELECTIONS = ("random", "random_teacher", "kmeans", "kmeans_teacher", "top_q", "top_q_teacher")
 POOL = 50_000  # states that k-means++ chooses from
@@ -120,10 +126,10 @@ def is_recipes_own(recipe: Recipe, architecture: str, optimizer: str) -> bool:
     return own_network and optimizer in {"recipe", own_names(recipe)[1]}
 
 
-def network(recipe: Recipe, architecture: str) -> tuple[tuple[int, ...], bool]:
-    """(hidden widths, residual) of an architecture for sets with this recipe."""
-    depth, residual, width = ARCHITECTURES[architecture]
-    return (width or recipe.hidden_width,) * (depth or recipe.hidden_layers), residual
+def network(recipe: Recipe, architecture: str) -> tuple[tuple[int, ...], bool, int]:
+    """(hidden widths, residual, columns) of an architecture for sets with this recipe."""
+    depth, residual, width, columns = ARCHITECTURES[architecture]
+    return (width or recipe.hidden_width,) * (depth or recipe.hidden_layers), residual, columns
 
 
 def own_names(recipe: Recipe) -> tuple[str, str]:
@@ -143,7 +149,9 @@ def student_kinds(recipe: Recipe) -> list[tuple[str, str]]:
     return [(architecture, optimizer) for architecture in architectures for optimizer in optimizers]
 
 
-def schedule(recipe: Recipe, layers: int, width: int, optimizer: str) -> tuple[NDArray[np.float64], int]:
+def schedule(
+    recipe: Recipe, layers: int, width: int, optimizer: str, columns: int = 1
+) -> tuple[NDArray[np.float64], int]:
     """First step size of each of ``layers`` layers, and the number of steps; the decay is the recipe's.
 
     * SGD: the recipe's step sizes, stretched over the layers by interpolation of their logarithms and scaled to the
@@ -151,6 +159,8 @@ def schedule(recipe: Recipe, layers: int, width: int, optimizer: str) -> tuple[N
       orthogonal weights keep the second factor about equal in depth and width.
     * Momentum: step sizes times steps over 1 - mu is kept, by more steps where there is less momentum (ten times as
       many for the usual recipe: a larger step size would be unstable) and by smaller step sizes where there is more.
+    * Columns: the gradient of one is that share of what it is for a network alone, so the step sizes are multiplied by
+      their number: where layers are wide, they then learn as one column does.
     * Adam, AdamW (decay 0.01): 1e-3 at the recipe's width and inversely proportional to the width (Yang et al. 2022,
       arXiv 2203.03466), five times as many steps, as in the released code of Lei et al. 2024 (500 for other
       students, 100 for its own).
@@ -165,14 +175,20 @@ def schedule(recipe: Recipe, layers: int, width: int, optimizer: str) -> tuple[N
     rates *= known.sum() / rates.sum()
     momentum = {"sgd": 0.0, "sgdm": MOMENTUM}.get(optimizer, recipe.inner_momentum)
     longer = (1 - momentum) / (1 - recipe.inner_momentum)
-    return rates * min(1.0, longer), round(recipe.inner_steps * max(1.0, longer))
+    return columns * rates * min(1.0, longer), round(recipe.inner_steps * max(1.0, longer))
 
 
 def _train_other(distilled: DistilledDataset, source: torch.Generator, architecture: str, optimizer: str) -> MLPPolicy:
     recipe = distilled.recipe
-    hidden, residual = network(recipe, architecture)
+    hidden, residual, columns = network(recipe, architecture)
     shape = Shape(
-        1, len(distilled), distilled.observations.shape[1], distilled.actions.shape[1], hidden, 1, recipe.inner_batch
+        columns,
+        len(distilled),
+        distilled.observations.shape[1],
+        distilled.actions.shape[1],
+        hidden,
+        1,
+        recipe.inner_batch,
     )
     layers = []
     for index, (weight, bias) in enumerate(orthogonal_parameters(shape, source, recipe.output_gain)):
@@ -180,8 +196,9 @@ def _train_other(distilled: DistilledDataset, source: torch.Generator, architect
             # Every sum of a layer's input and its output would triple the squared activations, and the step sizes
             # would be far too large: such layers start as small as the last one.
             weight = weight * (recipe.output_gain / GAIN)
-        layers.append((nn.Parameter(weight[0]), nn.Parameter(bias[0, 0])))
-    rates, steps = schedule(recipe, len(layers), hidden[0], optimizer)
+        one = columns == 1
+        layers.append((nn.Parameter(weight[0] if one else weight), nn.Parameter(bias[0, 0] if one else bias)))
+    rates, steps = schedule(recipe, len(layers), hidden[0], optimizer, columns)
     groups: list[dict[str, object]] = [
         {"params": list(pair), "lr": float(rate)} for pair, rate in zip(layers, rates, strict=True)
     ]
@@ -199,7 +216,9 @@ def _train_other(distilled: DistilledDataset, source: torch.Generator, architect
         for weight, bias in layers[:-1]:
             above = torch.relu(x @ weight + bias)
             x = above + x if residual and above.shape == x.shape else above
-        loss = (torch.tanh(x @ layers[-1][0] + layers[-1][1]) - actions[block]).square().sum(1).mean()
+        output = x @ layers[-1][0] + layers[-1][1]
+        output = output if columns == 1 else output.mean(0)
+        loss = (torch.tanh(output) - actions[block]).square().sum(1).mean()
         descent.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         descent.step()

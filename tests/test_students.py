@@ -8,6 +8,7 @@ import torch
 
 from obd.engine.distill import distill
 from obd.engine.drawing import generator
+from obd.engine.unroll import Shape, orthogonal_parameters
 from obd.errors import ObdError
 from obd.students import (
     ARCHITECTURES,
@@ -65,12 +66,12 @@ def test_other_names_of_the_recipe_give_its_own_students() -> None:
 def test_every_kind_of_student_is_there_once() -> None:
     kinds = student_kinds(SET.recipe)
     assert kinds[0] == own_names(SET.recipe) == ("mlp3", "sgdm")
-    assert len(kinds) == len(set(kinds)) == 11 * 4 and not {"recipe"} & {name for kind in kinds for name in kind}
+    assert len(kinds) == len(set(kinds)) == 12 * 4 and not {"recipe"} & {name for kind in kinds for name in kind}
     assert ("mlp2", "adam") in kinds and ("width1024", "sgd") in kinds
     wide = replace(SET.recipe, hidden_width=512)  # one of the widths is the recipe's own
-    assert len(student_kinds(wide)) == 10 * 4 and ("width512", "sgd") not in student_kinds(wide)
+    assert len(student_kinds(wide)) == 11 * 4 and ("width512", "sgd") not in student_kinds(wide)
     odd = replace(SET.recipe, hidden_layers=7, inner_momentum=0.5)
-    assert student_kinds(odd)[0] == ("recipe", "recipe") and len(student_kinds(odd)) == 12 * 5
+    assert student_kinds(odd)[0] == ("recipe", "recipe") and len(student_kinds(odd)) == 13 * 5
 
 
 def test_one_rule_for_step_sizes_and_steps() -> None:
@@ -100,9 +101,9 @@ def test_students_of_every_kind_stay_stable() -> None:
 @pytest.mark.parametrize("architecture", sorted(ARCHITECTURES))
 def test_architectures(architecture: str) -> None:
     (student,) = train_other_students(SET, 1, architecture=architecture)
-    hidden, residual, width = ARCHITECTURES[architecture]
+    hidden, residual, width, _ = ARCHITECTURES[architecture]
     assert len(student.weights) == (hidden or 2) + 1
-    assert student.weights[0].shape[1] == (width or SET.recipe.hidden_width)
+    assert student.weights[0].shape[-1] == (width or SET.recipe.hidden_width)
     assert student.residual == residual
     assert np.isfinite(student.act(DATA.observations)).all()
 
@@ -112,6 +113,36 @@ def test_optimizers_differ() -> None:
     actions = np.array([policy.act(DATA.observations).ravel() for policy in policies.values()])
     distances = np.abs(actions[:, None] - actions[None]).max(2) + np.eye(len(actions))
     assert distances.min() > 1e-6
+
+
+def test_columns_act_by_their_mean_and_are_more_alike() -> None:
+    def students(columns: int) -> list:
+        return train_other_students(SET, 6, seed=1, architecture="recipe" if columns == 1 else f"columns{columns}")
+
+    policy = students(4)[0]
+    assert [weight.shape for weight in policy.weights] == [(4, 3, 16), (4, 16, 16), (4, 16, 1)]
+    columns = zip(zip(*policy.weights, strict=True), zip(*policy.biases, strict=True), strict=True)
+    alone = [replace(policy, weights=weights, biases=biases) for weights, biases in columns]
+    mean = np.mean([column.outputs(DATA.observations) for column in alone], axis=0)
+    assert np.allclose(policy.act(DATA.observations), np.tanh(mean), atol=1e-6)
+    spread = {c: np.std([s.act(DATA.observations) for s in students(c)], axis=0).mean() for c in (1, 4)}
+    assert spread[4] < 0.8 * spread[1]
+    assert np.mean([error(student) for student in students(4)]) < np.mean([error(student) for student in students(1)])
+
+
+def test_one_column_of_several_learns_as_it_would_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Columns that start alike stay alike, and are the student of the recipe."""
+    original = orthogonal_parameters
+
+    def alike(shape: Shape, *arguments: object) -> list:
+        one = original(replace(shape, replicas=1), *arguments)
+        return [(w.expand(shape.replicas, -1, -1).clone(), b.expand(shape.replicas, -1, -1).clone()) for w, b in one]
+
+    monkeypatch.setattr("obd.students.orthogonal_parameters", alike)
+    (single,) = train_students(SET, 1, seed=4)
+    for optimizer in ("recipe", "sgdm"):
+        (wide,) = train_other_students(SET, 1, seed=4, architecture="columns4", optimizer=optimizer)
+        assert np.allclose(wide.act(DATA.observations), single.act(DATA.observations), atol=1e-4)
 
 
 def test_unknown_names() -> None:

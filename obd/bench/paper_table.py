@@ -32,7 +32,7 @@ from obd.policy import EnsemblePolicy, Policy
 from obd.runs.execute import EVALUATION_SEED, open_teacher
 from obd.runs.lines import Line, append_line, lines_path, read_lines
 from obd.runs.paper_table import FIELDS, METHODS, NAME, Method, key, overall, rows
-from obd.students import selection, train_students
+from obd.students import selection, train_other_students
 
 SECONDS, SEEDS, STUDENTS, EPISODES = 180.0, 3, 10, 5
 
@@ -141,7 +141,12 @@ def measured(method: Method, dataset: OfflineDataset, seed: int, steps: int, sho
         "seed": seed,
         "outer_steps": steps,
         "seconds": round(seconds, 1),
-        **played(train_students(result, STUDENTS, EVALUATION_SEED), dataset, EPISODES, should_stop),
+        **played(
+            train_other_students(result, STUDENTS, EVALUATION_SEED, architecture=method.architecture),
+            dataset,
+            EPISODES,
+            should_stop,
+        ),
     }
 
 

@@ -25,6 +25,7 @@ class Method:
     Attributes:
         density_power: tau of the state-density weights.
         selection: one of :data:`obd.students.SELECTIONS`; nothing is distilled then.
+        architecture: of the students, one of :data:`obd.students.ARCHITECTURES`.
     """
 
     label: str
@@ -32,6 +33,7 @@ class Method:
     preset: str = "default"
     density_power: float = 0.0
     selection: str = ""
+    architecture: str = "recipe"
 
     def config(self, dataset_id: str, seed: int, steps: int) -> DistillConfig:
         return preset(
@@ -46,6 +48,7 @@ class Method:
 
 METHODS = {
     "av_pbc": Method("Av-PBC"),
+    "av_pbc_columns": Method("Av-PBC, students of four columns", architecture="columns4"),
     "pbc": Method("PBC", "pbc"),
     "dbc": Method("DBC", "dbc"),
     "av_pbc_density": Method("Av-PBC, state-density weights", density_power=0.1),

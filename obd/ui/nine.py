@@ -82,6 +82,8 @@ def sentence(found: Sequence[Row], budget: float) -> str:
             f"**{100 * reached.share[0]:.0f} %** of their teachers' returns on average, ensembles of ten "
             f"**{100 * reached.share[1]:.0f} %**"
         )
+    if columns := overall(found, "av_pbc_columns"):
+        text += f"; students of four columns **{100 * columns.share[0]:.0f} %** and {100 * columns.share[1]:.0f} %"
     return text + "." + _beaten(ours, found)
 
 
@@ -117,8 +119,9 @@ def _capped(found: Sequence[Row]) -> str:
 
 
 def _methods(row: Row, found: Sequence[Row]) -> list[Row]:
-    """The distilled and selected sets of the row's dataset, without the baselines."""
-    return [other for other in found if other["dataset"] == row["dataset"] and other["method"] in METHODS]
+    """The distilled and selected sets of the row's dataset with the same kind of student, without the baselines."""
+    alike = {name for name, method in METHODS.items() if method.architecture == METHODS[row["method"]].architecture}
+    return [other for other in found if other["dataset"] == row["dataset"] and other["method"] in alike]
 
 
 def _among_best(row: Row, found: Sequence[Row]) -> bool:

@@ -108,6 +108,14 @@ STYLES: dict[str, Style] = {
         "dashed",
         "Av-PBC where rare states count more (state-density weighting)",
     ),
+    "av_pbc_columns": Style(
+        "Av-PBC, four columns",
+        "#00946B",
+        "emptyCircle",
+        "◎",
+        "solid",
+        "the same sets; students of four networks side by side, trained on the error of their mean",
+    ),
     "kmeans": Style(
         "k-means++ selection", "#858585", "emptyDiamond", "◇", "dashed", "pairs chosen to cover the data, relabelled"
     ),

@@ -65,3 +65,13 @@ def test_dots_stay_in_the_band_of_their_dataset() -> None:
     assert [round(y) for _, y in dots["PBC"]] == [0, 1] and dots["Av-PBC in the paper"] == [[40.0, 1]]
     assert chart["legend"]["itemWidth"] == chart["legend"]["itemHeight"]  # symbols keep their shape
     assert len({y for name in ("DBC", "PBC") for _, y in dots[name][:1]}) == 2
+
+
+def test_students_of_columns_have_a_sentence_and_are_no_rivals(lines: Path) -> None:
+    with lines.open("a") as file:
+        file.write(json.dumps(line("av_pbc_columns", 82.0)) + "\n")
+    rows = paper_table.rows(DATASET, read_lines(lines, paper_table.FIELDS), 180.0)
+    without_pbc = [row for row in rows if row["method"] != "pbc"]
+    text = nine.sentence(without_pbc, 180.0)
+    assert "best distillation" not in text and "; students of four columns **100 %** and 100 %." in text
+    assert "on **0 of 1** datasets" in nine.sentence(rows, 180.0)  # PBC's students are of the same kind
