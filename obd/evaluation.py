@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
+from scipy.special import stdtrit  # scipy.stats looks into torch, which another thread may be importing
 
 from obd.data.dataset import normalized_return
 from obd.data.simulate import from_unit, make_env
@@ -160,7 +160,7 @@ def summarize(returns: Returns, reference: tuple[float, float] | None, seconds: 
     half = 0.0
     if len(samples) > 1:
         error = float(samples.std(ddof=1)) / math.sqrt(len(samples))
-        half = error * float(stats.t.ppf(0.975, len(samples) - 1))
+        half = error * float(stdtrit(len(samples) - 1, 0.975))  # Student's t
     spread = float(values.mean(axis=1).std(ddof=1)) if students > 1 else 0.0
     raw_mean = float((returns.mean(axis=1) if students > 1 else returns[0]).mean())  # as above, to the last bit
     return Score(mean, spread, (mean - half, mean + half), raw_mean, students, episodes, seconds)

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
 
 from obd.paths import teachers_dir
@@ -24,3 +27,13 @@ def test_the_first_map_is_ready_when_it_is_asked_for(monkeypatch: pytest.MonkeyP
     assert plane.original.shape[1] == 2
     monkeypatch.setattr(Run, "snapshot", None)  # what ships with the app is on the map already
     assert len(mapdata.moving_set(run.runs[0], mapdata.background(DATASET, ""), plane).frames) > 1
+
+
+def test_pages_open_while_torch_is_being_imported() -> None:
+    """Compare's and Home's modules must not look into a torch that the warm-up is only half done with."""
+    names = ("evaluation", "runs.statistics", "ui.comparison", "ui.nine", "ui.overlay_view", "ui.runtable",
+             "ui.takeaway", "ui.transfer", "ui.widgets", "ui.charts", "ui.headline", "ui.launch")  # fmt: skip
+    code = "import sys, types; sys.modules['torch'] = types.ModuleType('torch')\n"
+    code += "".join(f"import obd.{name}\n" for name in names)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
