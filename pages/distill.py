@@ -59,6 +59,7 @@ def buttons(group: str, views: list[RunView]) -> None:
         type="primary" if now == "paused" else "secondary",
         help="Goes on from the last snapshot.",
     ):
+        st.session_state.pop("ending", None)  # the page as a whole may not have seen the end of the stopped run
         queue.resume(group)
         st.rerun()
 

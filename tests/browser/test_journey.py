@@ -147,10 +147,10 @@ def test_journey(address: str, page: Page) -> None:
     expect(page.get_by_role("button", name="Distil for one minute")).to_be_visible()
     nothing_broken(page)
 
-    # Start a distillation of half a minute with short students and see curve and map move, in place.
+    # Start a distillation of a minute with short students and see curve and map move, in place.
     visit(page, "Distil")
     page.get_by_text("Advanced", exact=True).click()
-    for label, value in (("Inner steps", "16"), ("Seconds", "30")):
+    for label, value in (("Inner steps", "16"), ("Seconds", "60")):
         field = page.get_by_label(label, exact=True)
         field.fill(value)
         field.press("Enter")
