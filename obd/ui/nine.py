@@ -57,7 +57,7 @@ def table() -> None:
     st.caption(
         f"{'One distillation seed' if seeds == 1 else f'{seeds} distillation seeds'} and ten students each. Dots are "
         "means, whiskers 95 % (students and seeds drawn anew). The paper's figures are for D4RL's sets of the "
-        "same names, with other teachers, after 25 GPU-hours." + _selections(found) + _capped(found)
+        "same names, with other teachers, after 25 GPU-hours." + _explained(found) + _capped(found)
     )
     header = ("dataset", "method", "mean", "low", "high", "iqm", "spread", "ensemble", "paper", "seeds", "outer steps")
     takeaway.save("table", header, [_flat(row) for row in found], "")
@@ -83,7 +83,8 @@ def sentence(found: Sequence[Row], budget: float) -> str:
             f"**{100 * reached.share[1]:.0f} %**"
         )
     if columns := overall(found, "av_pbc_columns"):
-        text += f"; students of four columns **{100 * columns.share[0]:.0f} %** and {100 * columns.share[1]:.0f} %"
+        one, together = (f"{100 * share:.0f} %" for share in columns.share)
+        text += f"; students of four columns reach **{one}**, their ensembles **{together}**"
     return text + "." + _beaten(ours, found)
 
 
@@ -99,9 +100,11 @@ def _beaten(ours: Sequence[Row], found: Sequence[Row]) -> str:
     return f" {', '.join(ahead)}." if ahead else ""
 
 
-def _selections(found: Sequence[Row]) -> str:
-    """What the sets are that were chosen from the data; nothing when there are none."""
+def _explained(found: Sequence[Row]) -> str:
+    """What the methods are whose names do not say it; nothing when there are none."""
     words = {
+        "av_pbc_columns": "Four columns: distilled with the same settings; a student is four networks side by side, "
+        "trained together on the error of their mean.",
         "kmeans": "k-means++ selection: states spread over the data, with the teacher's actions.",
         "top_q": "Top-Q selection: the pairs with the highest action values.",
     }

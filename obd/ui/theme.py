@@ -114,7 +114,7 @@ STYLES: dict[str, Style] = {
         "emptyCircle",
         "◎",
         "solid",
-        "the same sets; students of four networks side by side, trained on the error of their mean",
+        "students of four networks side by side, trained on the error of their mean",
     ),
     "kmeans": Style(
         "k-means++ selection", "#858585", "emptyDiamond", "◇", "dashed", "pairs chosen to cover the data, relabelled"
