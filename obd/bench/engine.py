@@ -55,7 +55,7 @@ class Problem:
     def ours(self, worker: int = 0) -> object:
         unroll = self.unrolls[worker]
         final = unroll.train(self.start, self.observations, self.actions, self.rates)
-        _, gradient = outer_loss(final, self.states, self.targets, None)
+        _, gradient = outer_loss(final, self.states, self.targets, None, unroll.compute)
         return unroll.adjoint(gradient)
 
     def plain(self) -> object:

@@ -67,7 +67,9 @@ class Distiller:
             config.inner_batch,
         )
         self.matching = matches_gradients(config.objective)
-        check_memory(replace(self.shape, steps=1) if self.matching else self.shape, config.initialisations // together)
+        compute = compute_type(config.precision, self.device)
+        stored = replace(self.shape, steps=1) if self.matching else self.shape
+        check_memory(stored, config.initialisations // together, compute.itemsize)
         outer = outer or run_targets(config, dataset, teacher)
         self.real = RealData.build(config, dataset, outer, self.device)
         keywords: dict[str, Any] = {
@@ -76,7 +78,6 @@ class Distiller:
             "device": self.device,
         }
         self.students = range(config.initialisations // together)  # batches of them, each with memory of its own
-        compute = compute_type(config.precision, self.device)
         self.unrolls = [] if self.matching else [Unroll(self.shape, **keywords, compute=compute) for _ in self.students]
         self.matchers = [GradientMatching(self.shape, **keywords) for _ in self.students] if self.matching else []
         self.learn_rates = config.learn_step_sizes and not self.matching  # matching does not see the step sizes
@@ -135,7 +136,7 @@ class Distiller:
             return loss.mean(), [g.mean(0) for g in gradients]
         unroll = self.unrolls[replica]
         final = unroll.train(start, *pairs, rates)
-        loss, gradient = outer_loss(final, real.states[rows], real.targets[rows], weights)
+        loss, gradient = outer_loss(final, real.states[rows], real.targets[rows], weights, unroll.compute)
         return loss.mean(), [g.mean(0) for g in unroll.adjoint(gradient)]
 
     def _steps_taken(self, step: int, replica: int) -> int:

@@ -51,11 +51,11 @@ def available_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def check_memory(shape: Shape, copies: int) -> None:
+def check_memory(shape: Shape, copies: int, itemsize: int = 4) -> None:
     """Refuse settings whose stored unroll does not fit, before anything is allocated."""
     if not hasattr(os, "sysconf") or "SC_PHYS_PAGES" not in os.sysconf_names:
         return
-    needed, total = shape.bytes() * copies, os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    needed, total = shape.bytes(itemsize) * copies, os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     if needed > MEMORY_SHARE * total:
         raise ObdError(
             f"These settings need {needed / 2**30:.0f} GiB of memory and the machine has {total / 2**30:.0f}; "

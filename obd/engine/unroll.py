@@ -12,11 +12,12 @@ look at one block of the pairs only, the blocks taken in turn (then N is the blo
 The adjoint runs backwards in time.  With lambda = dH/dtheta_{t+1} and u_t = mu u_{t+1} - eta_l d_t lambda,
 
     dH/dtheta_t += (Hessian of L) u_t,   dH/ds += d<u_t, grad L>/ds,   dH/da += d<u_t, grad L>/da,
-    dH/dlog(eta_l) += <lambda, theta_{t+1} - theta_t>.
+    dH/dlog(eta_l) += <u_t, grad L> over the parameters of layer l
 
-The three products with u_t come from one forward-over-reverse sweep (Pearlmutter, "Fast exact multiplication by
-the Hessian", 1994) over the activations stored on the way forward, so a step costs what the arithmetic needs:
-3 matrix products per layer forward, 6 in the adjoint, and nothing is recomputed or allocated.
+(the last line is the sum over t of <lambda, theta_{t+1} - theta_t>, with v written out and the sums exchanged).  The
+products with u_t come from one forward-over-reverse sweep (Pearlmutter, "Fast exact multiplication by the Hessian",
+1994) over the activations stored on the way forward, so a step costs what the arithmetic needs: 3 matrix products per
+layer forward, 6 in the adjoint, and nothing is recomputed or allocated.
 """
 
 from __future__ import annotations
@@ -61,16 +62,15 @@ class Shape:
     def widths(self) -> tuple[int, ...]:
         return (self.observation_dim, *self.hidden, self.action_dim)
 
-    def bytes(self, itemsize: int = 4, compute_itemsize: int = 0) -> int:
+    def bytes(self, itemsize: int = 4) -> int:
         """Memory of the stored trajectory: parameters, activations and their gradients at every step.
 
-        ``compute_itemsize``: of a number inside matrix products where it differs; the parameters are kept twice then.
+        ``itemsize``: of a number inside matrix products.
         """
         pairs = list(zip(self.widths[:-1], self.widths[1:], strict=True))
         parameters = sum(i * o + o for i, o in pairs)
         activations = 2 * self.steps * self.rows * sum(self.widths[1:])
-        kept = itemsize * parameters * (self.steps + 6) + compute_itemsize * parameters * self.steps
-        return self.replicas * (kept + (compute_itemsize or itemsize) * activations)
+        return self.replicas * itemsize * (parameters * (self.steps + 6) + activations)
 
     def flops(self, batch_size: int = 0) -> int:
         """Floating point operations of one hypergradient: 9 products per weight matrix, inner step and pair."""
@@ -78,10 +78,24 @@ class Shape:
         return self.replicas * 2 * weights * (9 * self.steps * self.rows + 3 * batch_size)
 
 
-def relu_grad_(gradient: Tensor, activation: Tensor) -> Tensor:
-    """Zero ``gradient`` in place where the ReLU's output ``activation`` is zero."""
-    torch.ops.aten.threshold_backward(gradient, activation, 0, grad_input=gradient)
-    return gradient
+def bits(tensor: Tensor) -> Tensor:
+    """The same memory as integers."""
+    return tensor.view({2: torch.int16, 4: torch.int32, 8: torch.int64}[tensor.element_size()])
+
+
+def relu_grad_(gradient: Tensor, activation: Tensor, mask: Tensor) -> None:
+    """Zero a gradient in place where the ReLU's output ``activation`` is zero; all three as :func:`bits`.
+
+    Read as an integer a positive number is positive, and minus zero is not.  In bfloat16 this takes half the time of
+    PyTorch's own function, in float32 the same.
+    """
+    torch.clamp(activation, 0, 1, out=mask)
+    gradient.mul_(mask)
+
+
+def typed(tensor: Tensor, copy: Tensor) -> Tensor:
+    """``tensor``, or where ``copy`` has another type, that, filled with it: faster than arithmetic on mixed types."""
+    return tensor if tensor.dtype == copy.dtype else copy.copy_(tensor)
 
 
 def train_loop(
@@ -92,12 +106,16 @@ def train_loop(
     observations: list[Tensor],
     actions: list[Tensor],
     activations: list[list[Tensor]],
+    activation_bits: list[list[Tensor]],
     deltas: list[list[Tensor]],
+    delta_bits: list[list[Tensor]],
+    mask_bits: list[Tensor],
     velocity: Tensor,
     product: Tensor,
     product_weights: list[Tensor],
     product_biases: list[Tensor],
     rates: Tensor,
+    exact: Tensor,
     error: Tensor,
     momentum: float,
     decays: list[float],
@@ -125,19 +143,18 @@ def train_loop(
             torch.bmm(below.mT, delta, out=product_weights[layer])
             torch.sum(delta, [1], keepdim=True, out=product_biases[layer])
             if layer > 0:
-                entering = deltas[step][layer - 1]
-                torch.bmm(delta, weights[step][layer].mT, out=entering)
-                relu_grad_(entering, below)
-        velocity.mul_(momentum).add_(product)
+                torch.bmm(delta, weights[step][layer].mT, out=deltas[step][layer - 1])
+                relu_grad_(delta_bits[step][layer - 1], activation_bits[step][layer - 1], mask_bits[layer - 1])
+        torch.add(typed(product, exact), velocity, alpha=momentum, out=velocity)
         torch.addcmul(path[step], velocity, rates, value=-decays[step], out=path[step + 1])
 
 
 def adjoint_loop(
-    path: list[Tensor],
     weights: list[list[Tensor]],
     observations: list[Tensor],
     actions: list[Tensor],
     activations: list[list[Tensor]],
+    activation_bits: list[list[Tensor]],
     deltas: list[list[Tensor]],
     direction: Tensor,
     working_direction: Tensor,
@@ -148,9 +165,13 @@ def adjoint_loop(
     product_weights: list[Tensor],
     product_biases: list[Tensor],
     tangents: list[Tensor],
+    tangent_bits: list[Tensor],
     tangent_deltas: list[Tensor],
+    tangent_delta_bits: list[Tensor],
+    mask_bits: list[Tensor],
     rates: Tensor,
-    moved: Tensor,
+    exact: Tensor,
+    scratch: list[Tensor],
     gains: Tensor,
     momentum: float,
     decays: list[float],
@@ -160,8 +181,6 @@ def adjoint_loop(
     """The way back of :class:`Unroll`; ``direction`` is u_t, ``slope`` dH/dtheta, both flat with views per layer."""
     last = len(product_weights) - 1
     for step in range(len(decays) - 1, -1, -1):
-        torch.sub(path[step + 1], path[step], out=moved)
-        gains.addcmul_(slope, moved)
         direction.mul_(momentum).addcmul_(slope, rates, value=-decays[step])
         working_direction.copy_(direction)
 
@@ -174,7 +193,7 @@ def adjoint_loop(
             if layer > 0:
                 tangent.baddbmm_(tangents[layer - 1], weights[step][layer])
             if layer < last:
-                relu_grad_(tangent, activations[step][layer])
+                relu_grad_(tangent_bits[layer], activation_bits[step][layer], mask_bits[layer])
 
         # Directional derivative of dL/dz from the top down, and everything that follows from it.
         output = activations[step][last]
@@ -191,14 +210,21 @@ def adjoint_loop(
             torch.sum(tangent_delta, [1], keepdim=True, out=product_biases[layer])
             if layer > 0:
                 product_weights[layer].baddbmm_(tangents[layer - 1].mT, delta)
+            # <u_t, grad L> over all layers up to this one.
+            torch.mul(tangents[layer], delta, out=scratch[layer])
+            along = torch.sum(scratch[layer], [1, 2])
+            gains[layer].add_(along)
+            if layer < last:
+                gains[layer + 1].sub_(along)
             entering = tangent_deltas[layer]
             torch.bmm(tangent_delta, weights[step][layer].mT, out=entering)
             entering.baddbmm_(delta, direction_weights[layer].mT)
             if layer == 0:
                 observation_gradients[step].add_(entering)
             else:
-                tangent_delta = relu_grad_(entering, below)
-        slope.add_(product)
+                relu_grad_(tangent_delta_bits[layer], activation_bits[step][layer - 1], mask_bits[layer - 1])
+                tangent_delta = entering
+        slope.add_(typed(product, exact))
 
 
 def without_interpreter(function: Callable[..., None]) -> Callable[..., None]:
@@ -256,8 +282,10 @@ class Unroll:
         layers = list(itertools.pairwise(shape.widths))
         count = sum(i * o + o for i, o in layers)
         kept, again = (steps, 1) if keep else (1, steps)
-        self.path = list(exact(steps + 1, r, count).unbind()) if keep else [exact(r, count)] * (steps + 1)
-        self.velocity, self.slope, self.rates, self.moved, self.gains = (exact(r, count) for _ in range(5))
+        every = keep and self.compute == dtype  # else the products see rounded copies, and only those are kept
+        self.path = list(exact(steps + 1, r, count).unbind()) if every else [exact(r, count)] * (steps + 1)
+        self.velocity, self.slope, self.rates, self.exact_product = (exact(r, count) for _ in range(4))
+        self.gains = exact(len(layers), r)
         self.path_layers = [self.layers_of(flat) for flat in self.path]
         # What the matrix products see: the parameters themselves, or rounded copies of them.
         self.working, self.working_direction, self.product = self.path[:steps], self.velocity, empty(r, count)
@@ -270,8 +298,14 @@ class Unroll:
         self.activations = [[empty(r, n, o) for _, o in layers] for _ in range(kept)] * again  # ReLU; last: tanh(z)
         self.deltas = [[empty(r, n, o) for _, o in layers] for _ in range(kept)] * again  # dL/dz of every layer
         self.tangents = [empty(r, n, o) for _, o in layers]  # directional derivatives of the activations
+        self.scratch = [empty(r, n, o) for _, o in layers]
         self.tangent_deltas = [empty(r, n, i) for i, _ in layers]  # ... of dL/dx, entering each layer from above
         self.error = empty(r, n, shape.action_dim)
+        self.activation_bits = [[bits(tensor) for tensor in of_step] for of_step in self.activations]
+        self.delta_bits = [[bits(tensor) for tensor in of_step] for of_step in self.deltas]
+        self.tangent_bits = [bits(tensor) for tensor in self.tangents]
+        self.tangent_delta_bits = [bits(tensor) for tensor in self.tangent_deltas]
+        self.mask_bits = [torch.empty_like(tensor) for tensor in self.tangent_bits[:-1]]
         self.decays = [1.0 - step / steps if decay else 1.0 for step in range(steps)]
         self.blocks = [shape.block(step) for step in range(steps)]
 
@@ -323,12 +357,16 @@ class Unroll:
             self.observations,
             self.actions,
             self.activations,
+            self.activation_bits,
             self.deltas,
+            self.delta_bits,
+            self.mask_bits,
             self.velocity,
             self.product,
             list(product_weights),
             list(product_biases),
             self.rates,
+            self.exact_product,
             self.error,
             self.momentum,
             self.decays[:steps],
@@ -355,11 +393,11 @@ class Unroll:
         direction_weights, direction_biases = zip(*self.layers_of(self.working_direction), strict=True)
         product_weights, product_biases = zip(*self.layers_of(self.product), strict=True)
         scripted_adjoint_loop(
-            self.path,
             self.weights,
             self.observations,
             self.actions,
             self.activations,
+            self.activation_bits,
             self.deltas,
             self.velocity,
             self.working_direction,
@@ -370,31 +408,43 @@ class Unroll:
             list(product_weights),
             list(product_biases),
             self.tangents,
+            self.tangent_bits,
             self.tangent_deltas,
+            self.tangent_delta_bits,
+            self.mask_bits,
             self.rates,
-            self.moved,
+            self.exact_product,
+            self.scratch,
             self.gains,
             self.momentum,
             self.decays,
             [observation_gradient[:, block] for block in self.blocks],
             [action_gradient[:, block] for block in self.blocks],
         )
-        sums = [weight.sum((1, 2)) + bias.sum((1, 2)) for weight, bias in self.layers_of(self.gains)]
-        return observation_gradient, action_gradient, torch.stack(sums, dim=1)
+        return observation_gradient, action_gradient, self.gains.mT.clone()
 
 
-def forward(parameters: Sequence[tuple[Tensor, Tensor]], observations: Tensor) -> list[Tensor]:
-    """Activations of every layer for ``observations`` ``[R, B, obs_dim]``; the last is the action ``tanh(z)``."""
-    activations = [observations]
+def forward(
+    parameters: Sequence[tuple[Tensor, Tensor]], observations: Tensor, compute: torch.dtype | None = None
+) -> list[Tensor]:
+    """Activations of every layer for ``observations`` ``[R, B, obs_dim]``; the last is the action ``tanh(z)``.
+
+    ``compute``: of the products and hidden activations; default and always the action's: that of ``observations``.
+    """
+    activations = [observations.to(compute)]
     last = len(parameters) - 1
     for layer, (weight, bias) in enumerate(parameters):
-        hidden = torch.bmm(activations[-1], weight).add_(bias)
-        activations.append(hidden.tanh_() if layer == last else hidden.relu_())
+        hidden = torch.bmm(activations[-1], weight.to(compute)).add_(bias)
+        activations.append(hidden.to(observations.dtype).tanh_() if layer == last else hidden.relu_())
     return activations
 
 
 def outer_loss(
-    parameters: Parameters, observations: Tensor, targets: Tensor, weights: Tensor | None
+    parameters: Parameters,
+    observations: Tensor,
+    targets: Tensor,
+    weights: Tensor | None,
+    compute: torch.dtype | None = None,
 ) -> tuple[Tensor, Parameters]:
     """The objective H = mean_b w_b ||pi(s_b) - y_b||^2 and its gradient with respect to the student.
 
@@ -403,22 +453,25 @@ def outer_loss(
         observations: normalised real states ``[R, B, obs_dim]``.
         targets: ``[R, B, act_dim]``.
         weights: ``[R, B]`` or None for ones.
+        compute: of the matrix products and hidden activations, as in :class:`Unroll`.
 
     Returns:
         H per replica ``[R]`` and dH/dtheta.
     """
-    activations = forward(parameters, observations)
+    activations = forward(parameters, observations, compute)
     output = activations[-1]
     error = output - targets
     scaled = error if weights is None else error * weights[..., None]
     batch = observations.shape[1]
     loss = (scaled * error).sum((1, 2)) / batch
-    delta = scaled * (1.0 - output * output) * (2.0 / batch)
+    delta = (scaled * (1.0 - output * output) * (2.0 / batch)).to(compute)
     gradient: Parameters = []
     for layer in reversed(range(len(parameters))):
         gradient.append((torch.bmm(activations[layer].mT, delta), delta.sum(1, keepdim=True)))
         if layer:
-            delta = relu_grad_(torch.bmm(delta, parameters[layer][0].mT), activations[layer])
+            below = bits(activations[layer])
+            delta = torch.bmm(delta, parameters[layer][0].mT.to(compute))
+            relu_grad_(bits(delta), below, torch.empty_like(below))
     return loss, gradient[::-1]
 
 

@@ -7,7 +7,7 @@ import torch
 
 from obd.engine import plain
 from obd.engine import unroll as engine
-from obd.engine.unroll import Shape, Unroll, orthogonal_parameters, outer_loss
+from obd.engine.unroll import Shape, Unroll, bits, orthogonal_parameters, outer_loss, relu_grad_
 
 BATCH = 21
 
@@ -123,10 +123,22 @@ def test_memory_and_arithmetic_of_the_paper() -> None:
     """About 63 GFLOP at N = 256, three hidden layers of 256, 100 inner steps, 2,560 real states."""
     shape = Shape(1, size=256, observation_dim=17, action_dim=6, hidden=(256, 256, 256), steps=100)
     assert 6.2e10 < shape.flops(2560) < 6.6e10
-    unroll = Unroll(Shape(2, 8, 3, 2, (4, 4), 50), momentum=0.0, decay=False)
-    stored = [*unroll.path, *(tensor for layer in unroll.activations + unroll.deltas for tensor in layer)]
-    actual = sum(tensor.numel() * 4 for tensor in stored)
-    assert actual == pytest.approx(unroll.shape.bytes(), rel=0.1)
+    for compute in (torch.float32, torch.bfloat16):
+        unroll = Unroll(Shape(2, 8, 3, 2, (4, 4), 50), momentum=0.0, decay=False, compute=compute)
+        different = {tensor.data_ptr() for tensor in unroll.path}
+        assert len(different) == (51 if compute == torch.float32 else 1)  # else only the rounded ones are kept
+        stored = [*unroll.working, *(tensor for layer in unroll.activations + unroll.deltas for tensor in layer)]
+        actual = sum(tensor.numel() * tensor.element_size() for tensor in stored)
+        assert actual == pytest.approx(unroll.shape.bytes(compute.itemsize), rel=0.1)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32, torch.float64])
+def test_the_gradient_of_a_relu_passes_where_its_output_is_positive(dtype: torch.dtype) -> None:
+    output = torch.tensor([0.0, -0.0, 1e-30, 2.0, float("inf")], dtype=dtype)
+    gradient = torch.tensor([3.0, float("nan"), -3.0, 0.1, -float("inf")], dtype=dtype)
+    expected = torch.where(output > 0, gradient, torch.zeros_like(gradient))
+    relu_grad_(bits(gradient), bits(output), torch.empty_like(bits(output)))
+    torch.testing.assert_close(gradient, expected, rtol=0, atol=0)
 
 
 @pytest.mark.parametrize("compute", [None, torch.bfloat16])
@@ -153,7 +165,7 @@ def test_reduced_precision_points_the_same_way(compute: torch.dtype | None) -> N
                 values["actions"],
                 values["log_rates"].sub(1.0).exp(),
             )
-            _, gradient = outer_loss(final, values["states"], values["targets"], None)
+            _, gradient = outer_loss(final, values["states"], values["targets"], None, unroll.compute)
             results[dtype] = [part.double().flatten() for part in unroll.adjoint(gradient)]
     finally:
         torch.set_float32_matmul_precision(before)
