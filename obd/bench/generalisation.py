@@ -55,6 +55,8 @@ def run(
     budget = None if steps else 2.0 if quick else seconds
     count = steps or planned_steps(lines, budget)
     say(f"{count} outer steps for each set")
+    for known in (line for line in lines if line["outer_steps"] == count):
+        say(described(known))
     for seed in range(1 if quick else seeds):
         for dataset_id in datasets[:1] if quick else datasets:
             dataset = load_dataset(dataset_id)
@@ -71,8 +73,13 @@ def run(
                 line |= {"seed": seed, "outer_steps": count, "budget_seconds": budget}
                 lines.append(line)
                 append_line(path, line)
-                say(f"{dataset_id} seed {seed} {' '.join(kind)}: {np.mean(line['students']):.1f}")
+                say(described(line))
     return {"outer_steps": count, "rows": [line for line in lines if line["outer_steps"] == count]}
+
+
+def described(line: Line) -> str:
+    kind = f"{line['architecture']} {line['optimizer']}"
+    return f"{line['dataset']} seed {line['seed']} {kind}: {np.mean(line['students']):.1f}"
 
 
 def planned_steps(lines: list[Line], budget: float | None) -> int:

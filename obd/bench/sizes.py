@@ -59,6 +59,8 @@ def run(
     budget = None if steps else 2.0 if quick else seconds
     count = steps or planned_steps(lines, budget)
     say(f"{count} outer steps for each set")
+    for measured_line in (line for line in lines if line["outer_steps"] in (count, 0)):
+        say(described(measured_line))
     for seed in range(1 if quick else seeds):
         for dataset_id in datasets[:1] if quick else datasets:
             dataset = load_dataset(dataset_id)
@@ -74,8 +76,13 @@ def run(
                     line |= {"outer_steps": wanted, "budget_seconds": budget}
                     lines.append(line)
                     append_line(path, line)
-                    say(f"{dataset_id} {method} N = {size} seed {seed}: {np.mean(line['students']):.1f}")
+                    say(described(line))
     return {"outer_steps": count, "rows": [line for line in lines if line["outer_steps"] in (count, 0)]}
+
+
+def described(line: Line) -> str:
+    mean = np.mean(line["students"])
+    return f"{line['dataset']} {line['method']} N = {line['size']} seed {line['seed']}: {mean:.1f}"
 
 
 def key(line: Line) -> tuple[str, str, int, int, int]:

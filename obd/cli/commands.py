@@ -370,7 +370,11 @@ def say_if_raw(reference: tuple[float, float] | None) -> bool:
 
 
 def in_words(output: Output) -> Output:
-    """What is printed without ``--json``, whose names are fixed: raw returns are not called normalised, or twice."""
+    """What is printed without ``--json``, whose names are fixed: raw returns are not called normalised, or twice.
+
+    A benchmark's rows are for programs: it has said them already.
+    """
+    output = {name: value for name, value in output.items() if name != "rows"}
     if not output.get("raw_returns"):
         return output
     means = {name for name in output if name.endswith("normalized_return_mean")}
