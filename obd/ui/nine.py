@@ -16,6 +16,7 @@ from obd.ui.sentences import duration
 from obd.ui.theme import style
 
 Row = dict[str, Any]
+AT_A_CLICK = ("av_pbc_density", "gradient_matching", "kmeans", "top_q", "whole_bc")  # too many at once to compare
 EMPTY = "Not measured yet. `python -m obd bench paper-table` writes the lines, and this picture appears."
 
 
@@ -42,8 +43,19 @@ def table() -> None:
     text = sentence(found, budget)
     st.markdown(text)
     datasets = list(dict.fromkeys(row["dataset"] for row in found))
+    methods = list(dict.fromkeys(row["method"] for row in found))
+    shown = st.pills(
+        "Shown",
+        methods,
+        selection_mode="multi",
+        default=[method for method in methods if method not in AT_A_CLICK],
+        format_func=lambda method: style(method).label,
+        key=f"table methods {budget:g}",
+    )
     estimates = {
-        BUILTIN[dataset].title: {row["method"]: _estimate(row) for row in found if row["dataset"] == dataset}
+        BUILTIN[dataset].title: {
+            row["method"]: _estimate(row) for row in found if row["dataset"] == dataset and row["method"] in shown
+        }
         for dataset in datasets
     }
     paper = {

@@ -174,6 +174,15 @@ def test_all_datasets_in_one_picture(open_page: Open, tmp_path: Path, monkeypatc
     )
     at.run()
     assert "on **1 of 1** datasets" in words(at)
+    chosen = json.dumps(line | {"method": "kmeans", "students": [[0.0, 0.0], [0.1, 0.1]]})
+    path.write_text(json.dumps(line) + "\n" + chosen + "\n")
+    at.run()
+    methods = at.pills(key="table methods 180")
+    assert "k-means++ selection" in methods.options and "kmeans" not in methods.value  # a click away
+    methods.select("kmeans").run()
+    assert "kmeans" in at.pills(key="table methods 180").value and not at.exception
+    at.pills(key="table methods 180").set_value([]).run()
+    assert not at.exception and not at.error
     longer = [line | {"budget_seconds": 600.0}, line | {"dataset": "obd/walker2d/medium-v0"}]
     path.write_text("".join(json.dumps(one) + "\n" for one in (line, *longer)))
     at.run()
