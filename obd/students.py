@@ -15,7 +15,8 @@ from obd.data.dataset import OfflineDataset
 from obd.engine.distill import recipe
 from obd.engine.distilled import DistilledDataset, Float, Recipe
 from obd.engine.drawing import generator
-from obd.engine.unroll import GAIN, Shape, Unroll, orthogonal_parameters
+from obd.engine.network import GAIN, Shape, orthogonal_parameters
+from obd.engine.unroll import Unroll
 from obd.errors import ObdError
 from obd.objectives import TargetTeacher
 from obd.policy import MLPPolicy

@@ -8,7 +8,7 @@ import torch
 
 from obd.engine.distill import distill
 from obd.engine.drawing import generator
-from obd.engine.unroll import Shape, orthogonal_parameters
+from obd.engine.network import Shape, orthogonal_parameters
 from obd.errors import ObdError
 from obd.students import (
     ARCHITECTURES,

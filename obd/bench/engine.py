@@ -16,7 +16,8 @@ import torch
 
 from obd.engine import plain
 from obd.engine.machine import available_cores, compute_type, worker_pool
-from obd.engine.unroll import Shape, Unroll, orthogonal_parameters, outer_loss
+from obd.engine.network import Shape, orthogonal_parameters, outer_loss
+from obd.engine.unroll import Unroll
 from obd.events import ShouldStop
 
 BATCH = 2560

@@ -14,8 +14,8 @@ import torch
 
 from obd.data.pendulum import returns_of
 from obd.engine.drawing import generator
+from obd.engine.network import Parameters, Shape, orthogonal_parameters
 from obd.engine.playground import HIDDEN, MEASURED, OUTPUT_GAIN, Playground, Problem, Settings, student_returns
-from obd.engine.unroll import Parameters, Shape, orthogonal_parameters
 from obd.errors import Cancelled
 from obd.events import ShouldStop
 from obd.paths import assets_dir

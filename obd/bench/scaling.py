@@ -23,7 +23,8 @@ from obd.config import DistillConfig, dumps
 from obd.data.dataset import OfflineDataset
 from obd.engine.distill import Distiller
 from obd.engine.machine import compute_type
-from obd.engine.unroll import Shape, Unroll, orthogonal_parameters, outer_loss
+from obd.engine.network import Shape, orthogonal_parameters, outer_loss
+from obd.engine.unroll import Unroll
 from obd.events import ShouldStop
 from obd.paths import assets_dir
 from obd.runs.store import write_atomic

@@ -24,7 +24,8 @@ from obd.engine.distilled import DistilledDataset, Float, Recipe
 from obd.engine.drawing import RealData, generator
 from obd.engine.machine import check_memory, compute_type, select_device, worker_pool
 from obd.engine.matching import GradientMatching
-from obd.engine.unroll import Shape, Unroll, orthogonal_parameters, outer_loss
+from obd.engine.network import Shape, orthogonal_parameters, outer_loss
+from obd.engine.unroll import Unroll
 from obd.errors import Cancelled, ObdError
 from obd.events import Checkpoint, Finished, OnEvent, Progress, ShouldStop, Snapshot, Started, ignore
 from obd.objectives import OuterTargets, TargetTeacher, matches_gradients, needs_teacher, run_targets

@@ -10,7 +10,7 @@ from functools import lru_cache
 
 import torch
 
-from obd.engine.unroll import Shape
+from obd.engine.network import Shape
 from obd.errors import ObdError
 
 MEMORY_SHARE = 0.6  # of the machine's memory that the stored unrolls may take

@@ -22,7 +22,8 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from obd.engine.unroll import Parameters, Shape, Unroll, outer_loss
+from obd.engine.network import Parameters, Shape, outer_loss
+from obd.engine.unroll import Unroll
 
 SMALLEST = 1e-12  # of || g_real ||^2
 

@@ -10,7 +10,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from obd.engine.unroll import Parameters
+from obd.engine.network import Parameters
 
 
 def policy(parameters: Parameters, observations: Tensor) -> Tensor:

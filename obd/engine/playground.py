@@ -23,7 +23,8 @@ from torch import Tensor
 from obd.data.dataset import OfflineDataset
 from obd.data.pendulum import MAX_SPEED, mixed_dataset, observe, returns_of
 from obd.engine.drawing import generator
-from obd.engine.unroll import Parameters, Shape, Unroll, forward, orthogonal_parameters, outer_loss
+from obd.engine.network import Parameters, Shape, forward, orthogonal_parameters, outer_loss
+from obd.engine.unroll import Unroll
 from obd.errors import ObdError
 from obd.objectives import outer_targets
 from obd.teachers.value_iteration import PendulumTeacher, pendulum_teacher

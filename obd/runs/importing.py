@@ -23,7 +23,7 @@ from obd.data.reference import reference_returns
 from obd.data.simulate import make_env
 from obd.engine.distilled import ARRAYS, FORMAT, DistilledDataset, Float, Recipe
 from obd.engine.machine import check_memory
-from obd.engine.unroll import Shape
+from obd.engine.network import Shape
 from obd.errors import ObdError
 from obd.events import ShouldStop, Snapshot
 from obd.runs.execute import measure

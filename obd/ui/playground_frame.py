@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from obd.data.pendulum import MAX_SPEED, returns_of
+from obd.engine.network import Parameters
 from obd.engine.playground import HIDDEN, Array, Playground, Problem, act
-from obd.engine.unroll import Parameters
 from obd.paths import assets_dir
 from obd.ui.theme import style
 

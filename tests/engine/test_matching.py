@@ -9,7 +9,8 @@ import torch
 from obd.engine import plain
 from obd.engine.distill import Distiller, distill
 from obd.engine.matching import GradientMatching
-from obd.engine.unroll import Shape, Unroll, orthogonal_parameters
+from obd.engine.network import Shape, orthogonal_parameters
+from obd.engine.unroll import Unroll
 from obd.events import Checkpoint, Event, Progress
 from obd.students import train_students
 from tests.engine.test_unroll import problem, relative_error

@@ -6,6 +6,7 @@ import torch
 
 from obd.engine import plain
 from obd.engine.drawing import generator
+from obd.engine.network import orthogonal_parameters
 from obd.engine.playground import (
     BATCH,
     FRESH,
@@ -20,7 +21,6 @@ from obd.engine.playground import (
     observations_of,
     student_returns,
 )
-from obd.engine.unroll import orthogonal_parameters
 from obd.errors import ObdError
 
 
