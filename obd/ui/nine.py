@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -16,7 +17,7 @@ from obd.ui.sentences import duration
 from obd.ui.theme import style
 
 Row = dict[str, Any]
-AT_A_CLICK = ("av_pbc_density", "gradient_matching", "kmeans", "top_q", "whole_bc")  # too many at once to compare
+AT_A_CLICK = ("av_pbc_density", "gradient_matching", "kmeans", "top_q")  # too many at once to compare
 EMPTY = "Not measured yet. `python -m obd bench paper-table` writes the lines, and this picture appears."
 
 
@@ -117,11 +118,16 @@ def _explained(found: Sequence[Row]) -> str:
     words = {
         "av_pbc_columns": "Four columns: distilled with the same settings; a student is four networks side by side, "
         "trained together on the error of their mean.",
+        "av_pbc_density": "Density weights: states that are rare in the data count more.",
+        "gradient_matching": "Gradient matching: nothing is unrolled, the pairs only imitate the data's gradient.",
         "kmeans": "k-means++ selection: states spread over the data, with the teacher's actions.",
         "top_q": "Top-Q selection: the pairs with the highest action values.",
     }
-    measured = {row["method"] for row in found}
-    return "".join(f" {text}" for method, text in words.items() if method in measured)
+    measured = Counter(row["method"] for row in found)
+    text = "".join(f" {text}" for method, text in words.items() if method in measured)
+    every = len({row["dataset"] for row in found})
+    fewer = [f"{style(name).label} on {n}" for name, n in measured.items() if name in METHODS and n < every]
+    return text + (f" Not measured on all: {', '.join(fewer)} of {every}." if fewer else "")
 
 
 def _capped(found: Sequence[Row]) -> str:
