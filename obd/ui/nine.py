@@ -119,7 +119,8 @@ def _explained(found: Sequence[Row]) -> str:
         "av_pbc_columns": "Four columns: distilled with the same settings; a student is four networks side by side, "
         "trained together on the error of their mean.",
         "av_pbc_density": "Density weights: states that are rare in the data count more.",
-        "gradient_matching": "Gradient matching: nothing is unrolled, the pairs only imitate the data's gradient.",
+        "gradient_matching": "Gradient matching: nothing is unrolled; the error on the pairs is to have the gradient "
+        "of that on real states.",
         "kmeans": "k-means++ selection: states spread over the data, with the teacher's actions.",
         "top_q": "Top-Q selection: the pairs with the highest action values.",
     }

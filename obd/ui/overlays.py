@@ -378,7 +378,7 @@ def table_dots(table: Mapping[str, Mapping[str, Estimate]], paper: Mapping[str, 
     return {
         "animation": False,
         "grid": {**GRID, "top": 64},
-        "legend": {"top": 4, "left": 4, "right": 48, **SQUARE, "data": [s["name"] for s in series if "name" in s]},
+        "legend": {"top": 4, "left": 4, "width": "90%", **SQUARE, "data": [s["name"] for s in series if "name" in s]},
         "tooltip": {"trigger": "item", "valueFormatter": "%.1f"},
         "toolbox": toolbox("table"),
         "xAxis": return_axis(ends) | {"nameLocation": "middle", "nameGap": 28},
