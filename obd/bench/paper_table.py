@@ -19,10 +19,11 @@ from typing import Any
 import numpy as np
 
 from obd.bench.showcase import budget_steps
-from obd.config import preset
+from obd.config import DistillConfig, preset
 from obd.data.catalog import BUILTIN, load_dataset
 from obd.data.dataset import OfflineDataset
 from obd.engine.distill import distill
+from obd.engine.distilled import DistilledDataset
 from obd.engine.machine import available_cores
 from obd.errors import ObdError
 from obd.evaluation import rollout_returns
@@ -73,11 +74,12 @@ def run(
     for seed in range(1 if quick else seeds):
         for dataset_id in wanted[:1] if quick else wanted:
             dataset = load_dataset(dataset_id)
+            distilled: dict[DistillConfig, tuple[DistilledDataset, float]] = {}
             for method in methods or METHODS:
                 known = any(key(line) == (dataset_id, method, seed, budget) for line in lines)
                 if known or should_stop():
                     continue
-                line = measured(METHODS[method], dataset, seed, counts.get(method, 1), should_stop)
+                line = measured(METHODS[method], dataset, seed, counts.get(method, 1), should_stop, distilled)
                 if line is None:  # stopped: an unfinished set says nothing about the budget
                     break
                 line |= {"method": method, "budget_seconds": budget}
@@ -122,16 +124,29 @@ def steps_in(budget: float, method: str) -> int:
     return round(budget_steps(budget, config) * available_cores() / busy)
 
 
-def measured(method: Method, dataset: OfflineDataset, seed: int, steps: int, should_stop: ShouldStop) -> Line | None:
-    """Distil (or select), train ten students, play them and their ensemble; None if stopped on the way."""
-    began = time.perf_counter()
+def measured(
+    method: Method,
+    dataset: OfflineDataset,
+    seed: int,
+    steps: int,
+    should_stop: ShouldStop,
+    distilled: dict[DistillConfig, tuple[DistilledDataset, float]],
+) -> Line | None:
+    """Distil (or select), train ten students, play them and their ensemble; None if stopped on the way.
+
+    ``distilled``: sets of this dataset and how long they took; methods that differ in their students share one.
+    """
     config = method.config(dataset.id, seed, steps)
     teacher = open_teacher(config, dataset)
+    began = time.perf_counter()
     if method.selection:
         steps, result = 0, selection(dataset, config, method.selection, teacher, seed)
+        seconds = time.perf_counter() - began
     else:
-        result = distill(config, dataset, teacher, should_stop=should_stop)
-    seconds = time.perf_counter() - began
+        if config not in distilled:
+            result = distill(config, dataset, teacher, should_stop=should_stop)
+            distilled[config] = result, time.perf_counter() - began
+        result, seconds = distilled[config]
     if should_stop():
         return None
     return {

@@ -2,12 +2,15 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from obd.bench import paper_table
 from obd.config import DistillConfig
+from obd.engine.distill import distill
+from obd.engine.distilled import DistilledDataset
 from obd.errors import ObdError
 from obd.runs.paper_table import METHODS, Method
 from obd.runs.statistics import bootstrap_interval, interquartile_mean
@@ -62,6 +65,21 @@ def test_the_table_continues_where_it_ended(small: Path) -> None:
     assert table(again, seeds=2) == rows
     assert len(small.read_text().splitlines()) == 18
     assert any(text.startswith("dataset ") for text in again)
+
+
+def test_methods_that_differ_in_their_students_share_one_distillation(
+    small: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run: list[str] = []
+
+    def counted(config: DistillConfig, *args: Any, **keywords: Any) -> DistilledDataset:
+        run.append(f"{config.objective} {config.seed}")
+        return distill(config, *args, **keywords)
+
+    monkeypatch.setattr(paper_table, "distill", counted)
+    one, columns, *_ = table([], methods=["av_pbc", "av_pbc_columns", "pbc"], seeds=2)
+    assert run == ["av_pbc 0", "pbc 0", "av_pbc 1", "pbc 1"]
+    assert one["mean"] != columns["mean"]
 
 
 def test_given_steps_are_shared_out_by_the_ratio_of_a_trial(small: Path) -> None:
