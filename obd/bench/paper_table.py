@@ -18,11 +18,12 @@ from typing import Any
 
 import numpy as np
 
+from obd.bench.plain_distiller import PlainDistiller, distill_plainly
 from obd.bench.showcase import budget_steps
 from obd.config import DistillConfig, preset
 from obd.data.catalog import BUILTIN, load_dataset
 from obd.data.dataset import OfflineDataset
-from obd.engine.distill import distill
+from obd.engine.distill import Distiller, distill
 from obd.engine.distilled import DistilledDataset
 from obd.engine.machine import available_cores
 from obd.errors import ObdError
@@ -36,6 +37,9 @@ from obd.runs.paper_table import FIELDS, METHODS, NAME, Method, key, overall, ro
 from obd.students import selection, train_other_students
 
 SECONDS, SEEDS, STUDENTS, EPISODES = 180.0, 3, 10, 5
+
+# Sets of one dataset by their settings and by whether they were distilled plainly, with the seconds they took.
+Distilled = dict[tuple[DistillConfig, bool], tuple[DistilledDataset, float]]
 
 
 def run(
@@ -74,7 +78,7 @@ def run(
     for seed in range(1 if quick else seeds):
         for dataset_id in wanted[:1] if quick else wanted:
             dataset = load_dataset(dataset_id)
-            distilled: dict[DistillConfig, tuple[DistilledDataset, float]] = {}
+            distilled: Distilled = {}
             for method in methods or METHODS:
                 known = any(key(line) == (dataset_id, method, seed, budget) for line in lines)
                 if known or should_stop():
@@ -112,16 +116,17 @@ def step_counts(lines: list[Line], budget: float, steps: int | None, methods: Se
     return {method: counts[pace(method)] for method in wanted}
 
 
-def pace(method: str) -> tuple[str, bool]:
-    """What the time of an outer step depends on: the settings, and whether anything is unrolled."""
-    return METHODS[method].preset, matches_gradients(METHODS[method].objective)
+def pace(method: str) -> tuple[str, bool, bool]:
+    """What the time of an outer step depends on: the settings, whether anything is unrolled, and by what engine."""
+    return METHODS[method].preset, matches_gradients(METHODS[method].objective), METHODS[method].plain
 
 
 def steps_in(budget: float, method: str) -> int:
     """Outer steps of a method in ``budget`` seconds, from a trial, as if it kept all cores busy."""
     config = preset(METHODS[method].preset, objective=METHODS[method].objective)
     busy = min(config.initialisations, available_cores())
-    return round(budget_steps(budget, config) * available_cores() / busy)
+    kind = PlainDistiller if METHODS[method].plain else Distiller
+    return round(budget_steps(budget, config, kind) * available_cores() / busy)
 
 
 def measured(
@@ -130,11 +135,11 @@ def measured(
     seed: int,
     steps: int,
     should_stop: ShouldStop,
-    distilled: dict[DistillConfig, tuple[DistilledDataset, float]],
+    distilled: Distilled,
 ) -> Line | None:
     """Distil (or select), train ten students, play them and their ensemble; None if stopped on the way.
 
-    ``distilled``: sets of this dataset and how long they took; methods that differ in their students share one.
+    ``distilled`` grows by what is distilled here; methods that differ in their students share a set.
     """
     config = method.config(dataset.id, seed, steps)
     teacher = open_teacher(config, dataset)
@@ -143,10 +148,12 @@ def measured(
         steps, result = 0, selection(dataset, config, method.selection, teacher, seed)
         seconds = time.perf_counter() - began
     else:
-        if config not in distilled:
-            result = distill(config, dataset, teacher, should_stop=should_stop)
-            distilled[config] = result, time.perf_counter() - began
-        result, seconds = distilled[config]
+        known = config, method.plain
+        if known not in distilled:
+            run = distill_plainly if method.plain else distill
+            result = run(config, dataset, teacher, should_stop=should_stop)
+            distilled[known] = result, time.perf_counter() - began
+        result, seconds = distilled[known]
     if should_stop():
         return None
     return {

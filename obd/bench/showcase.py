@@ -50,11 +50,11 @@ def run(*, quick: bool, say: Callable[[str], None], should_stop: ShouldStop) -> 
     return {"folder": str(target), **scores}
 
 
-def budget_steps(seconds: float, config: DistillConfig | None = None) -> int:
+def budget_steps(seconds: float, config: DistillConfig | None = None, kind: type[Distiller] = Distiller) -> int:
     """Outer steps that one run (default settings) takes on all cores in ``seconds``, from a trial of it."""
     config = config or DistillConfig()
     dataset = load_dataset(config.dataset)
-    distiller = Distiller(config, dataset, load_teacher(shipped_teacher_path(dataset.id)))
+    distiller = kind(config, dataset, load_teacher(shipped_teacher_path(dataset.id)))
     times = []
     for step in range(1 + CALIBRATION_STEPS):
         began = time.perf_counter()

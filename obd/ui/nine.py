@@ -17,7 +17,7 @@ from obd.ui.sentences import duration
 from obd.ui.theme import style
 
 Row = dict[str, Any]
-AT_A_CLICK = ("av_pbc_density", "gradient_matching", "kmeans", "top_q")  # too many at once to compare
+AT_A_CLICK = ("av_pbc_density", "gradient_matching", "paper_plain", "kmeans", "top_q")  # too many at once to compare
 EMPTY = "Not measured yet. `python -m obd bench paper-table` writes the lines, and this picture appears."
 
 
@@ -66,9 +66,8 @@ def table() -> None:
     }
     chart = overlays.table_dots(estimates, paper)
     takeaway.picture(chart, "table", text.replace("*", ""), 150 + 62 * len(datasets))
-    seeds = min(int(row["seeds"]) for row in found if "seeds" in row)
     st.caption(
-        f"{'One distillation seed' if seeds == 1 else f'{seeds} distillation seeds'} and ten students each. Dots are "
+        f"{_seeds(found)} and ten students each. Dots are "
         "means, whiskers 95 % (students and seeds drawn anew). The paper's figures are for D4RL's sets of the "
         "same names, with other teachers, after 25 GPU-hours." + _explained(found) + _capped(found)
     )
@@ -113,6 +112,14 @@ def _beaten(ours: Sequence[Row], found: Sequence[Row]) -> str:
     return f" {', '.join(ahead)}." if ahead else ""
 
 
+def _seeds(found: Sequence[Row]) -> str:
+    """How often each set was distilled anew: once, three times, or, by method, one to three times."""
+    counts = {int(row["seeds"]) for row in found if "seeds" in row}
+    if counts == {1}:
+        return "One distillation seed"
+    return f"{'' if len(counts) == 1 else f'{min(counts)} to '}{max(counts)} distillation seeds (the numbers say which)"
+
+
 def _explained(found: Sequence[Row]) -> str:
     """What the methods are whose names do not say it; nothing when there are none."""
     words = {
@@ -121,6 +128,7 @@ def _explained(found: Sequence[Row]) -> str:
         "av_pbc_density": "Density weights: states that are rare in the data count more.",
         "gradient_matching": "Gradient matching: nothing is unrolled; the error on the pairs is to have the gradient "
         "of that on real states.",
+        "paper_plain": "Double backward: the paper's settings without this tool's engine, so with fewer steps.",
         "kmeans": "k-means++ selection: states spread over the data, with the teacher's actions.",
         "top_q": "Top-Q selection: the pairs with the highest action values.",
     }

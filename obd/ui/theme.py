@@ -100,6 +100,14 @@ STYLES: dict[str, Style] = {
         "dashed",
         "Av-PBC with the published settings for the same time",
     ),
+    "paper_plain": Style(
+        "The same, double backward",
+        "#8C70D0",
+        "emptyDiamond",
+        "◈",
+        "dotted",
+        "the published settings for the same time, by generic automatic differentiation",
+    ),
     "av_pbc_density": Style(
         "Av-PBC, density weights",
         "#6F8A00",

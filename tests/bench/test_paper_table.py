@@ -8,10 +8,13 @@ import numpy as np
 import pytest
 
 from obd.bench import paper_table
+from obd.bench.plain_distiller import PlainDistiller, distill_plainly
 from obd.config import DistillConfig
-from obd.engine.distill import distill
+from obd.data.catalog import load_dataset
+from obd.engine.distill import Distiller, distill
 from obd.engine.distilled import DistilledDataset
 from obd.errors import ObdError
+from obd.runs.execute import open_teacher
 from obd.runs.paper_table import METHODS, Method
 from obd.runs.statistics import bootstrap_interval, interquartile_mean
 from tests.helpers import DATASET, store_pendulum, tiny_config
@@ -34,8 +37,10 @@ def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "benchmarks" / "paper_table.jsonl"
 
 
-def trial(_seconds: float, config: DistillConfig) -> int:
+def trial(_seconds: float, config: DistillConfig, kind: type[Distiller] = Distiller) -> int:
     """Steps of a made-up machine on which the paper's settings are slow and matching gradients is quick."""
+    if kind is PlainDistiller:
+        return 1
     return 2 if config.preset == "paper" else 6 if config.objective == "gradient_matching" else 4
 
 
@@ -52,10 +57,10 @@ def test_the_table_continues_where_it_ended(small: Path) -> None:
     table(said, methods=["pbc"], seeds=1)
     rows = table(said, seeds=2)
     lines = [json.loads(line) for line in small.read_text().splitlines()]
-    assert len(lines) == 18
+    assert len(lines) == 20
     assert {(line["method"], line["outer_steps"]) for line in lines} == {
         ("pbc", 4), ("dbc", 4), ("av_pbc", 4), ("av_pbc_columns", 4), ("av_pbc_density", 4), ("gradient_matching", 6),
-        ("paper", 4), ("kmeans", 0), ("top_q", 0),
+        ("paper", 4), ("paper_plain", 2), ("kmeans", 0), ("top_q", 0),
     }  # fmt: skip
     assert all(np.shape(line["students"]) == (3, 2) and np.shape(line["ensemble"]) == (2,) for line in lines)
     assert [(row["method"], row["seeds"]) for row in rows] == [(m, 2) for m in METHODS]
@@ -63,7 +68,7 @@ def test_the_table_continues_where_it_ended(small: Path) -> None:
     assert low <= rows[0]["mean"] <= high
     again: list[str] = []
     assert table(again, seeds=2) == rows
-    assert len(small.read_text().splitlines()) == 18
+    assert len(small.read_text().splitlines()) == 20
     assert any(text.startswith("dataset ") for text in again)
 
 
@@ -82,11 +87,24 @@ def test_methods_that_differ_in_their_students_share_one_distillation(
     assert one["mean"] != columns["mean"]
 
 
+def test_double_backward_gives_the_same_set_as_our_engine(small: Path) -> None:
+    config = tiny_config(small.parent.parent / "teacher.safetensors", steps=3, inner_batch=3, precision="highest")
+    dataset, teacher = load_dataset(DATASET), open_teacher(config, load_dataset(DATASET))
+    ours = distill(config, dataset, teacher)
+    plain = distill_plainly(config, dataset, teacher, should_stop=lambda: False)
+    assert plain.card["outer_steps"] == 3
+    np.testing.assert_allclose(plain.observations, ours.observations, rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(plain.actions, ours.actions, rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(plain.recipe.step_sizes, ours.recipe.step_sizes, rtol=1e-3)
+    untouched = distill_plainly(config, dataset, teacher, should_stop=lambda: True)
+    assert np.abs(untouched.observations - ours.observations).max() > 0.01
+
+
 def test_given_steps_are_shared_out_by_the_ratio_of_a_trial(small: Path) -> None:
-    wanted = ["pbc", "paper", "gradient_matching", "kmeans"]
+    wanted = ["pbc", "paper", "paper_plain", "gradient_matching", "kmeans"]
     counts = paper_table.step_counts([], 7.0, 100, wanted)
     # The paper trains one student at a time and here gets the steps of both cores; a selection takes none.
-    assert counts == {"pbc": 100, "paper": 100, "gradient_matching": 150}
+    assert counts == {"pbc": 100, "paper": 100, "paper_plain": 50, "gradient_matching": 150}
     lines = [{"dataset": DATASET, "method": "av_pbc", "seed": 0, "budget_seconds": 7.0, "outer_steps": 80}]
     assert paper_table.step_counts(lines, 7.0, 100, ["pbc"]) == {"pbc": 80}
 
