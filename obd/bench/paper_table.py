@@ -20,7 +20,7 @@ import numpy as np
 
 from obd.bench.plain_distiller import PlainDistiller, distill_plainly
 from obd.bench.showcase import budget_steps
-from obd.config import DistillConfig, preset
+from obd.config import DEFAULT_DATASET, DistillConfig
 from obd.data.catalog import BUILTIN, load_dataset
 from obd.data.dataset import OfflineDataset
 from obd.engine.distill import Distiller, distill
@@ -116,14 +116,15 @@ def step_counts(lines: list[Line], budget: float, steps: int | None, methods: Se
     return {method: counts[pace(method)] for method in wanted}
 
 
-def pace(method: str) -> tuple[str, bool, bool]:
-    """What the time of an outer step depends on: the settings, whether anything is unrolled, and by what engine."""
-    return METHODS[method].preset, matches_gradients(METHODS[method].objective), METHODS[method].plain
+def pace(name: str) -> tuple[str, int, bool, bool]:
+    """What the time of an outer step depends on: settings, size, whether anything is unrolled, and by what engine."""
+    method = METHODS[name]
+    return method.preset, method.size, matches_gradients(method.objective), method.plain
 
 
 def steps_in(budget: float, method: str) -> int:
     """Outer steps of a method in ``budget`` seconds, from a trial, as if it kept all cores busy."""
-    config = preset(METHODS[method].preset, objective=METHODS[method].objective)
+    config = METHODS[method].config(DEFAULT_DATASET, 0, 1)
     busy = min(config.initialisations, available_cores())
     kind = PlainDistiller if METHODS[method].plain else Distiller
     return round(budget_steps(budget, config, kind) * available_cores() / busy)

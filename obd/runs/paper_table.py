@@ -26,6 +26,7 @@ class Method:
         density_power: tau of the state-density weights.
         selection: one of :data:`obd.students.SELECTIONS`; nothing is distilled then.
         architecture: of the students, one of :data:`obd.students.ARCHITECTURES`.
+        size: synthetic pairs.
         plain: distilled by generic double backward instead of our engine.
     """
 
@@ -35,6 +36,7 @@ class Method:
     density_power: float = 0.0
     selection: str = ""
     architecture: str = "recipe"
+    size: int = 256
     plain: bool = False
 
     def config(self, dataset_id: str, seed: int, steps: int) -> DistillConfig:
@@ -43,6 +45,7 @@ class Method:
             dataset=dataset_id,
             objective=self.objective,
             density_power=self.density_power,
+            size=self.size,
             seed=seed,
             steps=steps,
         )
@@ -51,6 +54,7 @@ class Method:
 METHODS = {
     "av_pbc": Method("Av-PBC"),
     "av_pbc_columns": Method("Av-PBC, students of four columns", architecture="columns4"),
+    "av_pbc_64": Method("Av-PBC, 64 pairs", size=64),
     "pbc": Method("PBC", "pbc"),
     "dbc": Method("DBC", "dbc"),
     "av_pbc_density": Method("Av-PBC, state-density weights", density_power=0.1),

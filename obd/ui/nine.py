@@ -17,7 +17,14 @@ from obd.ui.sentences import duration
 from obd.ui.theme import style
 
 Row = dict[str, Any]
-AT_A_CLICK = ("av_pbc_density", "gradient_matching", "paper_plain", "kmeans", "top_q")  # too many at once to compare
+AT_A_CLICK = (
+    "av_pbc_64",
+    "av_pbc_density",
+    "gradient_matching",
+    "paper_plain",
+    "kmeans",
+    "top_q",
+)  # too many at once to compare
 EMPTY = "Not measured yet. `python -m obd bench paper-table` writes the lines, and this picture appears."
 
 
@@ -149,8 +156,11 @@ def _capped(found: Sequence[Row]) -> str:
 
 
 def _methods(row: Row, found: Sequence[Row]) -> list[Row]:
-    """The distilled and selected sets of the row's dataset with the same kind of student, without the baselines."""
-    alike = {name for name, method in METHODS.items() if method.architecture == METHODS[row["method"]].architecture}
+    """The distilled and selected sets of the row's dataset of its size and kind of student, without the baselines."""
+    mine = METHODS[row["method"]]
+    alike = {
+        name for name, other in METHODS.items() if (other.architecture, other.size) == (mine.architecture, mine.size)
+    }
     return [other for other in found if other["dataset"] == row["dataset"] and other["method"] in alike]
 
 

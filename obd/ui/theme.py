@@ -124,6 +124,9 @@ STYLES: dict[str, Style] = {
         "solid",
         "students of four networks side by side, trained on the error of their mean",
     ),
+    "av_pbc_64": Style(
+        "Av-PBC, 64 pairs", "#00946B", "emptyDiamond", "◇", "dotted", "Av-PBC with a quarter of the synthetic pairs"
+    ),
     "kmeans": Style(
         "k-means++ selection", "#858585", "emptyDiamond", "◇", "dashed", "pairs chosen to cover the data, relabelled"
     ),
