@@ -31,7 +31,8 @@ def choose(runs: list[Run], steps: dict[str, int | None]) -> videos.Request:
         "who",
         words,
         cast.usual(members),
-        "An ensemble acts with the mean action of ten students. Whole-data BC is trained once, in under half a minute.",
+        "An ensemble acts with the mean action of ten students. Four columns are four networks trained together as one "
+        "student, on the error of their mean. Whole-data BC is trained once, in under half a minute.",
     )
     students = st.multiselect(
         "Student number", list(range(1, cast.STUDENTS + 1)), default=[1], key="student", persist_state="session",

@@ -1,4 +1,4 @@
-"""Who can be watched: students and ensembles of each distilled set, random selection, whole-data BC, the teacher."""
+"""Who can be watched: students, ensembles and columns of each distilled set, random selection, whole BC, teacher."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from obd.errors import ObdError
 from obd.policy import EnsemblePolicy, Policy
 from obd.runs.store import ACTIVE_STATES, Run
 from obd.runs.whole_bc import whole_clone
-from obd.students import random_selection, train_students
+from obd.students import random_selection, train_other_students, train_students
 from obd.ui.theme import style
 
 ENSEMBLE = 10  # students whose mean action is an ensemble's
 STUDENTS = 10  # that can be chosen from
 LIMIT = 9  # policies in one video
 
-KINDS = ("student", "ensemble", "random_selection", "whole_bc", "teacher")
-UNUSUAL = ("ensemble", "whole_bc")  # kinds that are shown only when asked for
-WORK = {"whole_bc": 30.0}  # how long a kind of policy takes compared with one student
+KINDS = ("student", "ensemble", "columns", "random_selection", "whole_bc", "teacher")
+UNUSUAL = ("ensemble", "columns", "whole_bc")  # kinds that are shown only when asked for
+WORK = {"whole_bc": 30.0, "ensemble": 10.0, "columns": 4.0}  # how long a kind of policy takes compared with one student
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,7 @@ def snapshots(runs: Sequence[Run]) -> dict[str, int | None]:
 
 
 def choices(runs: Sequence[Run], steps: Mapping[str, int | None], teacher: bool) -> dict[str, Member]:
-    """Everyone who can be chosen, by id: baselines, one student per run, the teacher, one ensemble per run."""
+    """Everyone who can be chosen, by id: baselines, one student per run, the teacher, ensembles, columns."""
     ready = [run for run in runs if run.id in steps]
     if not ready:
         return {}
@@ -92,7 +92,7 @@ def choices(runs: Sequence[Run], steps: Mapping[str, int | None], teacher: bool)
     found = [Member("random_selection", "random_selection", "random_selection", "Random selection", first)]
     found.append(Member("whole_bc", "whole_bc", "whole_bc", style("whole_bc").label, first))
     objectives = [run.config.objective for run in ready]
-    students, ensembles = [], []
+    students, ensembles, columns = [], [], []
     for position, run in enumerate(ready):
         key, name, seed = run.config.objective, run.config.objective, ""
         if objectives.count(key) > 1:
@@ -101,10 +101,11 @@ def choices(runs: Sequence[Run], steps: Mapping[str, int | None], teacher: bool)
         students.append(Member(name, "student", key, label + seed, run, step))
         together = f"{label} ensemble of {ENSEMBLE}{seed}"
         ensembles.append(Member(f"{name}-ensemble", "ensemble", key, together, run, step))
+        columns.append(Member(f"{name}-columns", "columns", key, f"{label} four columns{seed}", run, step))
     found += students
     if teacher:
         found.append(Member("teacher", "teacher", "teacher", "Teacher", first))
-    found += ensembles
+    found += ensembles + columns
     return {member.id: member for member in found}
 
 
@@ -214,6 +215,8 @@ def _policy(
         chosen = distilled(member, dataset)
         if member.kind == "ensemble":
             policy = EnsemblePolicy(tuple(train_students(chosen, ENSEMBLE, seed)))
+        elif member.kind == "columns":
+            (policy,) = train_other_students(chosen, 1, seed, architecture="columns4")
         else:  # another random selection is another draw, not another student of the same one
             number = member.student - 1 if member.kind == "student" else 0
             (policy,) = train_students(chosen, 1, seed, first=number)

@@ -13,7 +13,7 @@ from obd.paths import cache_dir
 from obd.policy import EnsemblePolicy
 from obd.runs import whole_bc
 from obd.runs.store import Run, create_run
-from obd.students import train_students
+from obd.students import train_other_students, train_students
 from obd.teachers.behaviour_cloning import BCConfig
 from obd.ui import cast
 from tests.helpers import pendulum_dataset, pendulum_teacher, tiny_config
@@ -46,7 +46,8 @@ def test_a_running_group_offers_the_newest_snapshot_of_each_run() -> None:
     steps = cast.snapshots(runs)
     assert steps == {runs[0].id: 4, runs[2].id: None}
     members = cast.choices(runs, steps, teacher=False)
-    assert list(members) == ["random_selection", "whole_bc", "dbc", "av_pbc", "dbc-ensemble", "av_pbc-ensemble"]
+    every = [f"{name}{kind}" for kind in ("", "-ensemble", "-columns") for name in ("dbc", "av_pbc")]
+    assert list(members) == ["random_selection", "whole_bc", *every]
     assert members["dbc"].step == 4 and members["av_pbc"].step is None
     runs[0].write_snapshot(snapshot(8))
     newer = cast.choices(runs, cast.snapshots(runs), teacher=False)
@@ -77,6 +78,7 @@ def test_policies_are_the_students_of_that_number_and_are_kept() -> None:
     runs = [make_run("dbc", "finished", (3,)), make_run("pbc", "running", (0, 4))]
     members = cast.choices(runs, cast.snapshots(runs), teacher=True)
     asked = [replace(members["dbc"], student=2), members["pbc"], members["pbc-ensemble"], members["teacher"]]
+    asked.append(members["dbc-columns"])
     shelf, fractions = cast.Shelf(10), []
     teacher = pendulum_teacher(dataset).to_policy()
     found = cast.policies(asked, dataset, lambda: teacher, shelf, seed=0, on_progress=fractions.append)
@@ -86,7 +88,9 @@ def test_policies_are_the_students_of_that_number_and_are_kept() -> None:
     current = as_distilled(runs[1].config, dataset, snapshot(4), {})
     np.testing.assert_array_equal(found[1].act(observations), train_students(current, 1)[0].act(observations))
     assert isinstance(found[2], EnsemblePolicy) and len(found[2].members) == cast.ENSEMBLE
-    assert found[3] is teacher and len(fractions) == 4 and max(fractions) == 1.0
+    (wide,) = train_other_students(runs[0].distilled(), 1, architecture="columns4")
+    np.testing.assert_array_equal(found[4].act(observations), wide.act(observations))
+    assert found[3] is teacher and len(fractions) == 5 and max(fractions) == 1.0
     again = cast.policies(asked, dataset, lambda: teacher, shelf, seed=0, on_progress=fractions.append)
     assert all(new is old for new, old in zip(again, found, strict=True))
 
