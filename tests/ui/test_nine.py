@@ -83,3 +83,16 @@ def test_students_of_columns_have_a_sentence_and_are_no_rivals(lines: Path) -> N
     ) and "Not measured" not in nine._explained(rows)
     assert "Four columns:" in nine._explained(rows) and "Four columns:" not in nine._explained(rows[:1])
     assert "on **0 of 1** datasets" in nine.sentence(rows, 180.0)  # PBC's students are of the same kind
+
+
+def test_the_caption_says_how_often_sets_were_distilled_anew() -> None:
+    assert nine._seeds([{"method": "teacher"}, {"seeds": 1}]) == "One distillation seed"
+    assert nine._seeds([{"seeds": 3}, {"seeds": 3}]).startswith("3 distillation seeds")
+    assert nine._seeds([{"seeds": 3}, {"seeds": 1}, {"seeds": 2}]).startswith("1 to 3 distillation seeds")
+
+
+def test_fewer_pairs_are_no_rivals(lines: Path) -> None:
+    rows = paper_table.rows(DATASET, read_lines(lines, paper_table.FIELDS), 180.0)
+    ours = next(row for row in rows if row["method"] == "av_pbc")
+    fewer = {**ours, "method": "av_pbc_64"}
+    assert [row["method"] for row in nine._methods(ours, [ours, fewer])] == ["av_pbc"]
