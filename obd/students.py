@@ -101,9 +101,15 @@ def _policy(layers: list[tuple[Tensor, Tensor]], distilled: DistilledDataset, re
 
 
 def train_other_students(
-    distilled: DistilledDataset, count: int, seed: int = 0, *, architecture: str = "recipe", optimizer: str = "recipe"
+    distilled: DistilledDataset,
+    count: int,
+    seed: int = 0,
+    first: int = 0,
+    *,
+    architecture: str = "recipe",
+    optimizer: str = "recipe",
 ) -> list[MLPPolicy]:
-    """Students of another depth, width or optimizer than the one the set was distilled for.
+    """Students of another depth, width or optimizer than the one the set was distilled for, from number ``first`` on.
 
     One rule for all of them, made of the recipe alone; see :func:`schedule`.  A name that stands for the recipe's own
     network or optimizer gives the recipe's own student, bit for bit.
@@ -116,9 +122,10 @@ def train_other_students(
     if optimizer not in {"recipe", *OPTIMIZERS}:
         raise ObdError(f"Unknown optimizer {optimizer!r}; known are recipe, {', '.join(OPTIMIZERS)}.")
     if is_recipes_own(distilled.recipe, architecture, optimizer):
-        return train_students(distilled, count, seed)
+        return train_students(distilled, count, seed, first)
     set_precision(distilled.card.get("settings", {}).get("precision", "auto"))
-    return [_train_other(distilled, generator(seed, index), architecture, optimizer) for index in range(count)]
+    numbers = range(first, first + count)
+    return [_train_other(distilled, generator(seed, number), architecture, optimizer) for number in numbers]
 
 
 def is_recipes_own(recipe: Recipe, architecture: str, optimizer: str) -> bool:

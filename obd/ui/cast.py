@@ -26,6 +26,7 @@ STUDENTS = 10  # that can be chosen from
 LIMIT = 9  # policies in one video
 
 KINDS = ("student", "ensemble", "columns", "random_selection", "whole_bc", "teacher")
+NUMBERED = ("student", "columns", "random_selection")  # kinds of which there are several
 UNUSUAL = ("ensemble", "columns", "whole_bc")  # kinds that are shown only when asked for
 WORK = {"whole_bc": 30.0, "ensemble": 10.0, "columns": 4.0}  # how long a kind of policy takes compared with one student
 
@@ -41,7 +42,7 @@ class Member:
         label: what it is called on screen.
         run: the run whose set it was trained on; for random selection the run whose settings it uses.
         step: the outer step of the snapshot, None for the finished set.
-        student: number from 1 on, of students.
+        student: number from 1 on, of NUMBERED kinds.
     """
 
     id: str
@@ -120,7 +121,7 @@ def select(members: Mapping[str, Member], ids: Sequence[str], students: Sequence
     for member in members.values():
         if member.id not in ids:
             continue
-        numbers = sorted(students) if member.kind in ("student", "random_selection") else [1]
+        numbers = sorted(students) if member.kind in NUMBERED else [1]
         for number in numbers or [1]:
             label = f"{member.label} {number}" if len(numbers) > 1 else member.label
             found.append(replace(member, label=label, student=number))
@@ -215,11 +216,10 @@ def _policy(
         chosen = distilled(member, dataset)
         if member.kind == "ensemble":
             policy = EnsemblePolicy(tuple(train_students(chosen, ENSEMBLE, seed)))
-        elif member.kind == "columns":
-            (policy,) = train_other_students(chosen, 1, seed, architecture="columns4")
         else:  # another random selection is another draw, not another student of the same one
-            number = member.student - 1 if member.kind == "student" else 0
-            (policy,) = train_students(chosen, 1, seed, first=number)
+            number = 0 if member.kind == "random_selection" else member.student - 1
+            architecture = "columns4" if member.kind == "columns" else "recipe"
+            (policy,) = train_other_students(chosen, 1, seed, number, architecture=architecture)
     shelf.put(key, policy)
     on_progress(1.0)
     return policy

@@ -67,6 +67,8 @@ def test_selection_multiplies_students_and_limits_the_field() -> None:
     chosen = cast.select(members, ["teacher", "dbc"], [3, 1])
     assert [(member.label, member.student) for member in chosen] == [("DBC 1", 1), ("DBC 3", 3), ("Teacher", 1)]
     assert [m.label for m in cast.select(members, ["dbc"], [])] == ["DBC"]
+    columns = cast.select(members, ["dbc-columns", "dbc-ensemble"], [1, 2])
+    assert [m.label for m in columns] == ["DBC ensemble of 10", "DBC four columns 1", "DBC four columns 2"]
     with pytest.raises(ObdError, match="at least one"):
         cast.select(members, [], [1])
     with pytest.raises(ObdError, match="at most 9"):
@@ -78,7 +80,7 @@ def test_policies_are_the_students_of_that_number_and_are_kept() -> None:
     runs = [make_run("dbc", "finished", (3,)), make_run("pbc", "running", (0, 4))]
     members = cast.choices(runs, cast.snapshots(runs), teacher=True)
     asked = [replace(members["dbc"], student=2), members["pbc"], members["pbc-ensemble"], members["teacher"]]
-    asked.append(members["dbc-columns"])
+    asked.append(replace(members["dbc-columns"], student=3))
     shelf, fractions = cast.Shelf(10), []
     teacher = pendulum_teacher(dataset).to_policy()
     found = cast.policies(asked, dataset, lambda: teacher, shelf, seed=0, on_progress=fractions.append)
@@ -88,7 +90,7 @@ def test_policies_are_the_students_of_that_number_and_are_kept() -> None:
     current = as_distilled(runs[1].config, dataset, snapshot(4), {})
     np.testing.assert_array_equal(found[1].act(observations), train_students(current, 1)[0].act(observations))
     assert isinstance(found[2], EnsemblePolicy) and len(found[2].members) == cast.ENSEMBLE
-    (wide,) = train_other_students(runs[0].distilled(), 1, architecture="columns4")
+    *_, wide = train_other_students(runs[0].distilled(), 3, architecture="columns4")
     np.testing.assert_array_equal(found[4].act(observations), wide.act(observations))
     assert found[3] is teacher and len(fractions) == 5 and max(fractions) == 1.0
     again = cast.policies(asked, dataset, lambda: teacher, shelf, seed=0, on_progress=fractions.append)
