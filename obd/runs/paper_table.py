@@ -141,7 +141,7 @@ def rows(dataset_id: str, lines: list[Line], budget: float) -> list[Line]:
             {
                 "dataset": dataset_id,
                 "method": method,
-                "seeds": len(of_method),
+                "distillations": len(of_method),
                 "outer_steps": of_method[0]["outer_steps"],
                 "mean": mean,
                 "ci95": list(bootstrap_interval(students)),

@@ -74,12 +74,12 @@ def table() -> None:
     chart = overlays.table_dots(estimates, paper)
     takeaway.picture(chart, "table", text.replace("*", ""), 150 + 62 * len(datasets))
     st.caption(
-        f"{_seeds(found)} and ten students each. Dots are "
-        "means, whiskers 95 % (students and seeds drawn anew). The paper's figures are for D4RL's sets of the "
+        f"{_distillations(found)}, ten students each. Dots are "
+        "means, whiskers 95 % (students and distillations drawn anew). The paper's figures are for D4RL's sets of the "
         "same names, with other teachers, after 25 GPU-hours." + _explained(found) + _capped(found)
     )
-    header = ("dataset", "method", "mean", "low", "high", "iqm", "spread", "ensemble", "paper", "seeds", "outer steps")
-    takeaway.save("table", header, [_flat(row) for row in found], "")
+    measures = ("mean", "low", "high", "iqm", "spread", "ensemble", "paper", "distillations", "outer steps")
+    takeaway.save("table", ("dataset", "method", *measures), [_flat(row) for row in found], "")
 
 
 def sentence(found: Sequence[Row], budget: float) -> str:
@@ -119,12 +119,12 @@ def _beaten(ours: Sequence[Row], found: Sequence[Row]) -> str:
     return f" {', '.join(ahead)}." if ahead else ""
 
 
-def _seeds(found: Sequence[Row]) -> str:
-    """How often each set was distilled anew: once, three times, or, by method, one to three times."""
-    counts = {int(row["seeds"]) for row in found if "seeds" in row}
+def _distillations(found: Sequence[Row]) -> str:
+    """From how many distillations each set's numbers are: one, three, or, by method and dataset, one to three."""
+    counts = {int(row["distillations"]) for row in found if "distillations" in row}
     if counts == {1}:
-        return "One distillation seed"
-    return f"{'' if len(counts) == 1 else f'{min(counts)} to '}{max(counts)} distillation seeds (the numbers say which)"
+        return "One distillation"
+    return f"{'' if len(counts) == 1 else f'{min(counts)} to '}{max(counts)} distillations (the CSV says how many)"
 
 
 def _explained(found: Sequence[Row]) -> str:
@@ -180,4 +180,4 @@ def _flat(row: Row) -> list[object]:
         *row["ci95"],
         *(row.get(n) for n in ("interquartile_mean", "std_over_students", "ensemble")),
     ]
-    return [row["dataset"], label, *numbers, row.get("paper"), row.get("seeds"), row.get("outer_steps")]
+    return [row["dataset"], label, *numbers, row.get("paper"), row.get("distillations"), row.get("outer_steps")]

@@ -67,7 +67,7 @@ def test_the_table_continues_where_it_ended(small: Path) -> None:
         ("gradient_matching", 6), ("paper", 4), ("paper_plain", 2), ("kmeans", 0), ("top_q", 0),
     }  # fmt: skip
     assert all(np.shape(line["students"]) == (3, 2) and np.shape(line["ensemble"]) == (2,) for line in lines)
-    assert [(row["method"], row["seeds"]) for row in rows] == [(m, 2) for m in METHODS]
+    assert [(row["method"], row["distillations"]) for row in rows] == [(m, 2) for m in METHODS]
     low, high = rows[0]["ci95"]  # type: ignore[misc]
     assert low <= rows[0]["mean"] <= high
     again: list[str] = []

@@ -45,7 +45,7 @@ def lines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_the_sentence_says_when_av_pbc_is_not_the_best(lines: Path) -> None:
     rows = paper_table.rows(DATASET, read_lines(lines, paper_table.FIELDS), 180.0)
     assert [row["method"] for row in rows] == ["teacher", "av_pbc", "pbc"]
-    assert rows[1]["mean"] == 41.0 and rows[1]["seeds"] == 2
+    assert rows[1]["mean"] == 41.0 and rows[1]["distillations"] == 2
     text = nine.sentence(rows, 180.0)
     assert "on **0 of 1** datasets" in text and "**50 %**" in text
     assert "ahead of it" not in text  # there are no baselines here
@@ -86,9 +86,9 @@ def test_students_of_columns_have_a_sentence_and_are_no_rivals(lines: Path) -> N
 
 
 def test_the_caption_says_how_often_sets_were_distilled_anew() -> None:
-    assert nine._seeds([{"method": "teacher"}, {"seeds": 1}]) == "One distillation seed"
-    assert nine._seeds([{"seeds": 3}, {"seeds": 3}]).startswith("3 distillation seeds")
-    assert nine._seeds([{"seeds": 3}, {"seeds": 1}, {"seeds": 2}]).startswith("1 to 3 distillation seeds")
+    assert nine._distillations([{"method": "teacher"}, {"distillations": 1}]) == "One distillation"
+    assert nine._distillations([{"distillations": 3}] * 2).startswith("3 distillations")
+    assert nine._distillations([{"distillations": n} for n in (3, 1, 2)]).startswith("1 to 3 distillations")
 
 
 def test_fewer_pairs_are_no_rivals(lines: Path) -> None:
