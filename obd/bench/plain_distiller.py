@@ -17,16 +17,19 @@ from obd.objectives import TargetTeacher
 
 
 class PlainDistiller(Distiller):
-    """A run whose hypergradients come from :mod:`obd.engine.plain`; all else, the random numbers too, is the same."""
+    """A run whose hypergradients come from :mod:`obd.engine.plain`; all else, the random numbers too, is the same.
+
+    On a GPU it takes one start in each outer step, which is what the paper does.
+    """
 
     def hypergradient(self, step: int, replica: int) -> tuple[Tensor, list[Tensor]]:
         real, config = self.real, self.config
         source = generator(config.seed, 1 + step, replica)
         start = orthogonal_parameters(self.shape, source, config.output_gain)
-        rows = real.draw(config.batch_size, source)
+        rows = real.draw(config.batch_size, source).to(self.device)
         with torch.enable_grad():
             loss, gradients = plain.hypergradient(
-                [(weight[0], bias[0, 0]) for weight, bias in start],
+                [(weight[0].to(self.device), bias[0, 0].to(self.device)) for weight, bias in start],
                 self.observations,
                 self.actions,
                 self.log_rates,
@@ -44,7 +47,7 @@ class PlainDistiller(Distiller):
 def distill_plainly(
     config: DistillConfig, dataset: OfflineDataset, teacher: TargetTeacher | None, *, should_stop: ShouldStop
 ) -> DistilledDataset:
-    """``config.steps`` outer steps of a :class:`PlainDistiller`, on the CPU."""
+    """``config.steps`` outer steps of a :class:`PlainDistiller`, fewer if it is to stop."""
     assert config.steps is not None
     torch.set_num_threads(1)
     distiller = PlainDistiller(config, dataset, teacher)

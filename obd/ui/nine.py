@@ -17,14 +17,8 @@ from obd.ui.sentences import duration
 from obd.ui.theme import style
 
 Row = dict[str, Any]
-AT_A_CLICK = (
-    "av_pbc_64",
-    "av_pbc_density",
-    "gradient_matching",
-    "paper_plain",
-    "kmeans",
-    "top_q",
-)  # too many at once to compare
+# All at once are too many to compare: these are shown at a click.
+AT_A_CLICK = ("av_pbc_64", "av_pbc_density", "gradient_matching", "paper_plain", "kmeans", "top_q")
 EMPTY = "Not measured yet. `python -m obd bench paper-table` writes the lines, and this picture appears."
 
 

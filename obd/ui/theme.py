@@ -101,7 +101,7 @@ STYLES: dict[str, Style] = {
         "Av-PBC with the published settings for the same time",
     ),
     "paper_plain": Style(
-        "The same, double backward",
+        "The paper's, double backward",
         "#8C70D0",
         "emptyDiamond",
         "◈",
