@@ -26,7 +26,6 @@ from obd.ui.theme import style
 MOST = 8  # runs in one picture; more lines cannot be told apart
 BASELINES = ("random_selection", "whole_bc", "teacher")
 X_NAMES = {"steps": "outer steps", "seconds": "seconds"}
-DASHES = ("solid", "dashed", "dotted", "dashdot")
 SYMBOLS = ("circle", "triangle", "rect", "diamond", "emptyCircle", "emptyRect", "emptyDiamond")
 
 
@@ -54,9 +53,8 @@ def compare(views: Sequence[RunView]) -> list[Compared]:
     for view, name in zip(views, names, strict=True):
         look, number = style(view.objective), seen.get(view.objective, 0)
         seen[view.objective] = number + 1
-        dash = DASHES[(DASHES.index(look.dash) + number) % len(DASHES)]
         symbol = SYMBOLS[(SYMBOLS.index(look.symbol) + number) % len(SYMBOLS)] if number else look.symbol
-        found.append(Compared(view, name, dash, symbol))
+        found.append(Compared(view, name, look.dash_of(number), symbol))
     return found
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 import io
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -124,14 +125,21 @@ def contract(
         "fps": fps,
         "frames": frames,
         "alt": alt,
-        "members": [_look(track) for track in tracks],
+        "members": _looks(tracks),
         "charts": [{"title": title, "options": options} for title, options in charts if options],
     }
 
 
-def _look(track: Track) -> dict[str, str]:
-    look = style(track.key)
-    return {"label": track.label, "colour": look.colour, "glyph": look.glyph, "dash": look.dash}
+def _looks(tracks: Sequence[Track]) -> list[dict[str, str]]:
+    """The colour says the method; the dash tells a student, its ensemble and its columns apart."""
+    seen: Counter[str] = Counter()
+    looks = []
+    for track in tracks:
+        look = style(track.key)
+        dash = look.dash_of(seen[track.key])
+        looks.append({"label": track.label, "colour": look.colour, "glyph": look.glyph, "dash": dash})
+        seen[track.key] += 1
+    return looks
 
 
 def as_csv(tracks: Sequence[Track], fps: float, env_id: str) -> bytes:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+DASHES = ("solid", "dashed", "dotted", "dashdot")
+
 
 @dataclass(frozen=True)
 class Style:
@@ -28,6 +30,10 @@ class Style:
     dash: str
     explanation: str
     formula: str = ""
+
+    def dash_of(self, number: int) -> str:
+        """The dash of the line with this number among lines of one method; they take the dashes in turn."""
+        return DASHES[(DASHES.index(self.dash) + number) % len(DASHES)]
 
 
 STYLES: dict[str, Style] = {

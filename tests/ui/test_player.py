@@ -70,6 +70,15 @@ def test_the_contract_of_the_component(tracks: list[player.Track]) -> None:
     assert data["charts"][0]["options"][0]["label"] == "Reward per step"
 
 
+def test_lines_of_one_method_differ_in_their_dashes() -> None:
+    names = [("Student 1", "av_pbc"), ("Teacher", "teacher"), ("Ensemble", "av_pbc"), ("Four columns", "av_pbc")]
+    many = [player.measure(episode(), 25, 20, None, *name) for name in names]
+    data = player.contract(many, key="k", url="u", fps=25, frames=20, env_id="Hopper-v5", view="tiled", alt="a")
+    own = [member for member in data["members"] if member["colour"] == style("av_pbc").colour]
+    assert [member["dash"] for member in own] == ["solid", "dashed", "dotted"]
+    assert data["members"][1]["dash"] == style("teacher").dash
+
+
 def test_a_race_starts_with_the_distance_and_without_a_teacher_there_is_no_q(tracks: list[player.Track]) -> None:
     data = player.contract(
         tracks[1:], key="k", url="u", fps=25, frames=20, env_id="Hopper-v5", view="race", alt="a hopper"
