@@ -28,6 +28,7 @@ class Method:
         architecture: of the students, one of :data:`obd.students.ARCHITECTURES`.
         size: synthetic pairs.
         plain: distilled by generic double backward instead of our engine.
+        rival: competes with Av-PBC for the best: as many pairs for one network each; variants of it do not.
     """
 
     label: str
@@ -38,6 +39,7 @@ class Method:
     architecture: str = "recipe"
     size: int = 256
     plain: bool = False
+    rival: bool = True
 
     def config(self, dataset_id: str, seed: int, steps: int) -> DistillConfig:
         return preset(
@@ -53,8 +55,12 @@ class Method:
 
 METHODS = {
     "av_pbc": Method("Av-PBC"),
-    "av_pbc_columns": Method("Av-PBC, students of four columns", architecture="columns4"),
-    "av_pbc_64": Method("Av-PBC, 64 pairs", size=64),
+    "av_pbc_columns": Method("Av-PBC, students of four columns", architecture="columns4", rival=False),
+    "av_pbc_light": Method("Av-PBC, 256 units", preset="light", rival=False),
+    "av_pbc_light_columns": Method(
+        "Av-PBC, students of four columns of 256 units", preset="light", architecture="columns4", rival=False
+    ),
+    "av_pbc_64": Method("Av-PBC, 64 pairs", size=64, rival=False),
     "pbc": Method("PBC", "pbc"),
     "dbc": Method("DBC", "dbc"),
     "av_pbc_density": Method("Av-PBC, state-density weights", density_power=0.1),

@@ -18,7 +18,16 @@ from obd.ui.theme import style
 
 Row = dict[str, Any]
 # All at once are too many to compare: these are shown at a click.
-AT_A_CLICK = ("av_pbc_64", "av_pbc_density", "gradient_matching", "paper_plain", "kmeans", "top_q")
+AT_A_CLICK = (
+    "av_pbc_light",
+    "av_pbc_light_columns",
+    "av_pbc_64",
+    "av_pbc_density",
+    "gradient_matching",
+    "paper_plain",
+    "kmeans",
+    "top_q",
+)
 EMPTY = "Not measured yet. `python -m obd bench paper-table` writes the lines, and this picture appears."
 
 
@@ -126,6 +135,8 @@ def _explained(found: Sequence[Row]) -> str:
     words = {
         "av_pbc_columns": "Four columns: distilled with the same settings; a student is four networks side by side, "
         "trained together on the error of their mean.",
+        "av_pbc_light": "256 units: what the app chooses on a processor without matrix units, and as many steps as one "
+        "without bfloat16 takes.",
         "av_pbc_density": "Density weights: states that are rare in the data count more.",
         "gradient_matching": "Gradient matching: nothing is unrolled; the error on the pairs is to have the gradient "
         "of that on real states.",
@@ -150,12 +161,9 @@ def _capped(found: Sequence[Row]) -> str:
 
 
 def _methods(row: Row, found: Sequence[Row]) -> list[Row]:
-    """The distilled and selected sets of the row's dataset of its size and kind of student, without the baselines."""
-    mine = METHODS[row["method"]]
-    alike = {
-        name for name, other in METHODS.items() if (other.architecture, other.size) == (mine.architecture, mine.size)
-    }
-    return [other for other in found if other["dataset"] == row["dataset"] and other["method"] in alike]
+    """Av-PBC and its rivals on the row's dataset: distilled and selected sets, without baselines and variants."""
+    rivals = {name for name, method in METHODS.items() if method.rival}
+    return [other for other in found if other["dataset"] == row["dataset"] and other["method"] in rivals]
 
 
 def _among_best(row: Row, found: Sequence[Row]) -> bool:

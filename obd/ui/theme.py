@@ -130,6 +130,17 @@ STYLES: dict[str, Style] = {
         "solid",
         "students of four networks side by side, trained on the error of their mean",
     ),
+    "av_pbc_light": Style(
+        "Av-PBC, 256 units", "#00946B", "diamond", "◆", "dashed", "Av-PBC as a processor without matrix units runs it"
+    ),
+    "av_pbc_light_columns": Style(
+        "Av-PBC, four columns of 256",
+        "#00946B",
+        "emptyRect",
+        "□",
+        "dashdot",
+        "students of four such networks side by side",
+    ),
     "av_pbc_64": Style(
         "Av-PBC, 64 pairs", "#00946B", "emptyDiamond", "◇", "dotted", "Av-PBC with a quarter of the synthetic pairs"
     ),
