@@ -27,6 +27,7 @@ from obd.objectives import OuterTargets, needs_teacher, needs_values, run_target
 from obd.policy import EnsemblePolicy
 from obd.runs.store import Run, finite, progress_row
 from obd.students import train_students
+from obd.teachers.dynamics import Dynamics, dynamics_path, load_dynamics
 from obd.teachers.files import shipped_teacher_path
 from obd.teachers.teacher import Teacher, load_teacher
 
@@ -63,6 +64,12 @@ def open_teacher(config: DistillConfig, dataset: OfflineDataset) -> Teacher | No
     if needs_values(config.objective):
         teacher.check_has_values()
     return teacher
+
+
+def open_dynamics(dataset_id: str) -> Dynamics | None:
+    """The model of the robot learned from a dataset; None where nobody learned one.  ObdError for a damaged file."""
+    path = dynamics_path(dataset_id)
+    return None if path is None else load_dynamics(path)
 
 
 def check_possible(config: DistillConfig, dataset: OfflineDataset) -> None:
