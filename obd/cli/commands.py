@@ -253,6 +253,7 @@ def execute(run: Any, stop: Interrupt) -> Output:
         "outer_steps_per_second": round(status["step"] / max(status["seconds"], 1e-9), 3),
         "final_loss": status["loss"],
         "initial_loss": status["initial_loss"],
+        "delivered_step": run.snapshot_steps()[-1],
     }
 
 

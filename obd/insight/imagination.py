@@ -32,6 +32,7 @@ STUDENTS, STARTS = 8, 8  # of each snapshot
 SEED = 4_000_000  # students and start states that no measurement sees
 LONGEST = 1000  # steps of an imagined episode
 FIRST_SHARE = 1 / 8  # of the outer steps; earlier snapshots are not candidates
+CANDIDATES, TOGETHER = 10, 5  # snapshots tried at most, and in one pass: the bits do not depend on the number of cores
 
 Returns = NDArray[np.float64]
 
@@ -95,14 +96,14 @@ def imagine(
     starts = start_states(dataset)
     steps = min(LONGEST, int(dataset.episode_lengths.max()))
 
-    def tried(distilled: DistilledDataset) -> Returns:
-        means: Returns = imagined_returns(
-            dynamics, train_students(distilled, STUDENTS, SEED), starts, steps, should_stop
-        ).mean(1)
+    def tried(some: Sequence[DistilledDataset]) -> Returns:
+        policies = [policy for each in some for policy in train_students(each, STUDENTS, SEED)]
+        returns = imagined_returns(dynamics, policies, starts, steps, should_stop)
+        means: Returns = returns.mean(1).reshape(len(some), STUDENTS)
         return means
 
-    tasks = [worker_pool().submit(tried, distilled) for distilled in sets]
-    return np.stack([task.result() for task in tasks])
+    parts = [sets[first : first + TOGETHER] for first in range(0, len(sets), TOGETHER)]
+    return np.concatenate([task.result() for task in [worker_pool().submit(tried, part) for part in parts]])
 
 
 def choose(returns: Returns) -> int:
@@ -128,7 +129,7 @@ def choose_snapshot(
     snapshots: Sequence[Snapshot],
     should_stop: ShouldStop | None = None,
 ) -> Choice:
-    """Try the students of a run's snapshots, without those of its first steps, and choose one.
+    """Try the students of ten of a run's snapshots, none of its first steps, and choose one.
 
     Args:
         snapshots: in the order of their steps; at least one.
@@ -137,7 +138,8 @@ def choose_snapshot(
         Cancelled: ``should_stop`` said so.
     """
     last = snapshots[-1]
-    tried = [snapshot for snapshot in snapshots if snapshot.step >= FIRST_SHARE * last.step]
+    later = [snapshot for snapshot in snapshots if snapshot.step >= FIRST_SHARE * last.step]
+    tried = [later[i] for i in np.unique(np.linspace(0, len(later) - 1, CANDIDATES).round().astype(int))]
     card = {"settings": {"precision": config.precision}}
     returns = imagine(dynamics, dataset, [as_distilled(config, dataset, each, card) for each in tried], should_stop)
     means = [round(float(mean), 1) for mean in returns.mean(1)]

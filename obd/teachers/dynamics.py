@@ -31,6 +31,7 @@ FORMAT = "obd-dynamics-1"
 MEMBERS, WIDTH, BATCH, STEPS, RATE = 3, 256, 256, 10_000, 1e-3
 HELD_OUT = 5_000  # transitions at most, and a tenth of the data at most, that the error is measured on
 REPORT_EVERY = 200
+LEAST = 500  # transitions to learn from
 SAMPLE = 200_000  # transitions that the scales are found on
 VECTORS = ("scale", "offset", "low", "high", "observation_mean", "observation_std")
 FALLEN = 0.0  # logit above which an episode counts as ended
@@ -96,13 +97,13 @@ def learn_dynamics(
     """Fit the networks by Adam with a cosine schedule; each member sees batches of its own.
 
     Raises:
-        ObdError: the dataset has no rewards or fewer than 1,000 transitions.
+        ObdError: the dataset has no rewards or fewer than 500 transitions.
         Cancelled: ``should_stop`` said so.
     """
     torch.set_num_threads(1)  # the matrices are small, and the bits then do not depend on the number of cores
     dataset.require_rewards()
-    if len(dataset) < 1000:
-        raise ObdError(f"The dataset has {len(dataset):,} transitions; a model of the robot needs at least 1,000.")
+    if len(dataset) < LEAST:
+        raise ObdError(f"The dataset has {len(dataset):,} transitions; a model of the robot needs {LEAST}.")
     source = torch.Generator().manual_seed(seed)
 
     def transitions(rows: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -58,8 +58,8 @@ def test_a_teacher_is_no_model_of_a_robot() -> None:
 
 
 def test_too_little_data_and_a_stop() -> None:
-    with pytest.raises(ObdError, match="at least 1,000"):
-        learn_dynamics(cart(900))
+    with pytest.raises(ObdError, match="400 transitions; a model of the robot needs 500"):
+        learn_dynamics(cart(400))
     with pytest.raises(Cancelled):
         learn_dynamics(cart(1000), should_stop=lambda: True)
 
