@@ -56,8 +56,8 @@ def result_sentence(views: Sequence[RunView], teacher: float | None, transitions
     if earlier:
         steps = ", ".join(f"{style(view.objective).label} {view.delivered:,}" for view in earlier)
         sentence += (
-            f" Not the last of {best.step:,} outer steps was taken but the one whose students do best in a model of the "
-            f"robot, learned from the same data: {steps}."
+            f" Not the last of {best.step:,} outer steps was taken but the one whose students do best in a model of "
+            f"the robot, learned from the same data: {steps}."
         )
     if best.run.config.seconds is not None and best.step < FEW_STEPS:
         sentence += f" Only {count(best.step, 'outer step')} fitted into the time on this machine; more time helps."
