@@ -129,13 +129,6 @@ class DistillConfig:
         "torch.set_float32_matmul_precision; auto is bfloat16 if the processor has instructions for it, else highest",
         choices=("auto", "bfloat16", "medium", "high", "highest"),
     )
-    delivered: str = option(
-        "imagined",
-        "Delivered set",
-        "imagined: that snapshot whose students do best in a model of the robot learned from the dataset, where there "
-        "is one; last: the set at the end of the run",
-        choices=("imagined", "last"),
-    )
     snapshots: int = option(24, "Snapshots", "stored states of the synthetic set", low=1, high=500)
 
     def __post_init__(self) -> None:
@@ -202,7 +195,6 @@ PRESETS: dict[str, dict[str, Any]] = {
     "light": {"hidden_width": 256},  # 3 times as many outer steps in the same time without AMX
     # Lei, Zhang, Tao (NeurIPS 2024), section 5 and appendix: plain SGD inside and outside, raw action values.
     "paper": {
-        "delivered": "last",
         "hidden_layers": 3,
         "hidden_width": 256,
         "inner_steps": 100,

@@ -32,11 +32,6 @@ def teachers_dir() -> Path:
     return runs_dir().parent / "teachers"
 
 
-def dynamics_dir() -> Path:
-    """``dynamics`` beside the runs: models of robots learned from the user's datasets.  Not created here."""
-    return runs_dir().parent / "dynamics"
-
-
 def minari_dir() -> Path:
     """The root of the local Minari datasets (``MINARI_DATASETS_PATH`` or ``~/.minari/datasets``).  Not created here."""
     configured = os.environ.get("MINARI_DATASETS_PATH")

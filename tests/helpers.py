@@ -55,19 +55,6 @@ def random_layers(*sizes: int, seed: int = 0) -> tuple[tuple[torch.Tensor, torch
     )
 
 
-def cart(count: int = 3000) -> OfflineDataset:
-    """A cart that is pushed: v' = 0.9 v + a, x' = x + 0.1 v; reward v; it falls off beyond x = 1."""
-    source = np.random.default_rng(0)
-    states = source.normal(size=(count, 2)).astype(np.float32)
-    actions = source.uniform(-1, 1, (count, 1)).astype(np.float32)
-    following = np.stack([states[:, 0] + 0.1 * states[:, 1], 0.9 * states[:, 1] + actions[:, 0]], 1)
-    return OfflineDataset(
-        "test/cart-v0", "Cart-v0", states, actions, states[:, 1].copy(), following.astype(np.float32),
-        following[:, 0] > 1, np.zeros(count, bool), np.arange(0, count, 10), -np.ones(1, np.float32),
-        np.ones(1, np.float32),
-    )  # fmt: skip
-
-
 def pendulum_teacher(dataset: OfflineDataset) -> Teacher:
     """A fixed random policy and critic: something definite to imitate."""
     return Teacher(

@@ -187,18 +187,6 @@ def test_teach(capsys: pytest.CaptureFixture[str], teacher: Path, tmp_path: Path
     assert distilled["outer_steps"] == 3
 
 
-def test_dynamics(capsys: pytest.CaptureFixture[str], teacher: Path, tmp_path: Path) -> None:
-    result = run(capsys, "dynamics", "--dataset", DATASET, "--steps", 40)
-    assert Path(result["out"]).is_file() and 0 < result["unexplained_change"] < 2
-    arguments = ["distill", *TINY, "--objective", "pbc", "--teacher", teacher, "--steps", 6, "--out"]
-    chosen = run(capsys, *arguments, tmp_path / "a")
-    imagined = Run(tmp_path / "a").distilled().card["imagined_returns"]
-    assert chosen["outer_steps"] == 6 and str(chosen["delivered_step"]) in imagined
-    assert run(capsys, *arguments, tmp_path / "b", "--delivered", "last")["delivered_step"] == 6
-    assert "invalid choice" in refuse(capsys, *arguments, tmp_path / "c", "--delivered", "best")
-    assert "no dataset some/other-v0" in refuse(capsys, "dynamics", "--dataset", "some/other-v0")
-
-
 @pytest.mark.parametrize("algorithm", ["rebrac", "bc"])
 def test_teach_every_kind(capsys: pytest.CaptureFixture[str], teacher: Path, tmp_path: Path, algorithm: str) -> None:
     out = tmp_path / "new.safetensors"

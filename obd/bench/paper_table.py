@@ -13,7 +13,6 @@ from __future__ import annotations
 import tempfile
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,43 +23,23 @@ from obd.bench.showcase import budget_steps
 from obd.config import DEFAULT_DATASET, DistillConfig
 from obd.data.catalog import BUILTIN, load_dataset
 from obd.data.dataset import OfflineDataset
-from obd.engine.distill import Distiller, as_distilled, distill
+from obd.engine.distill import Distiller, distill
 from obd.engine.distilled import DistilledDataset
 from obd.engine.machine import available_cores
-from obd.errors import Cancelled, ObdError
+from obd.errors import ObdError
 from obd.evaluation import rollout_returns
-from obd.events import ShouldStop, Snapshot
-from obd.insight.imagination import choose_snapshot
+from obd.events import ShouldStop
 from obd.objectives import matches_gradients
 from obd.policy import EnsemblePolicy, Policy
-from obd.runs.execute import EVALUATION_SEED, open_dynamics, open_teacher
+from obd.runs.execute import EVALUATION_SEED, open_teacher
 from obd.runs.lines import Line, append_line, lines_path, read_lines
 from obd.runs.paper_table import FIELDS, METHODS, NAME, Method, key, overall, rows
 from obd.students import selection, train_other_students
-from obd.teachers.teacher import Teacher
 
 SECONDS, SEEDS, STUDENTS, EPISODES = 180.0, 3, 10, 5
 
-
-@dataclass
-class Distillation:
-    """What methods that differ in their students, or in the snapshot they take, share.
-
-    Attributes:
-        last: the set at the end.
-        seconds: that it took.
-        snapshots: the run's; none of a plain distillation.
-        chosen: the set of the snapshot that was chosen, its step and the seconds that choosing took.
-    """
-
-    last: DistilledDataset
-    seconds: float
-    snapshots: list[Snapshot]
-    chosen: tuple[DistilledDataset, int, float] | None = None
-
-
-# Of one dataset, by settings and by whether it was distilled plainly.
-Distilled = dict[tuple[DistillConfig, bool], Distillation]
+# Sets of one dataset by their settings and by whether they were distilled plainly, with the seconds they took.
+Distilled = dict[tuple[DistillConfig, bool], tuple[DistilledDataset, float]]
 
 
 def run(
@@ -165,24 +144,17 @@ def measured(
     """
     config = method.config(dataset.id, seed, steps)
     teacher = open_teacher(config, dataset)
-    began, extra = time.perf_counter(), {}
+    began = time.perf_counter()
     if method.selection:
         steps, result = 0, selection(dataset, config, method.selection, teacher, seed)
         seconds = time.perf_counter() - began
     else:
         known = config, method.plain
         if known not in distilled:
-            distilled[known] = _distilled(method, config, dataset, teacher, should_stop)
-        found = distilled[known]
-        result, seconds = found.last, found.seconds
-        if method.imagined and not should_stop():
-            try:
-                found.chosen = found.chosen or _chosen(found, config, dataset, should_stop)
-            except Cancelled:
-                return None
-            result, chosen_step, took = found.chosen
-            seconds += took
-            extra = {"chosen_step": chosen_step}
+            run = distill_plainly if method.plain else distill
+            result = run(config, dataset, teacher, should_stop=should_stop)
+            distilled[known] = result, time.perf_counter() - began
+        result, seconds = distilled[known]
     if should_stop():
         return None
     return {
@@ -192,7 +164,6 @@ def measured(
         "seed": seed,
         "outer_steps": steps,
         "seconds": round(seconds, 1),
-        **extra,
         **played(
             train_other_students(result, STUDENTS, EVALUATION_SEED, architecture=method.architecture),
             dataset,
@@ -200,31 +171,6 @@ def measured(
             should_stop,
         ),
     }
-
-
-def _distilled(
-    method: Method, config: DistillConfig, dataset: OfflineDataset, teacher: Teacher | None, should_stop: ShouldStop
-) -> Distillation:
-    began, snapshots = time.perf_counter(), list[Snapshot]()
-    if method.plain:
-        last = distill_plainly(config, dataset, teacher, should_stop=should_stop)
-    else:
-        keep = lambda event: snapshots.append(event) if isinstance(event, Snapshot) else None  # noqa: E731
-        last = distill(config, dataset, teacher, on_event=keep, should_stop=should_stop)
-    return Distillation(last, time.perf_counter() - began, snapshots)
-
-
-def _chosen(
-    found: Distillation, config: DistillConfig, dataset: OfflineDataset, should_stop: ShouldStop
-) -> tuple[DistilledDataset, int, float]:
-    """The set of the snapshot whose students do best in the model of the robot, its step and the seconds it took."""
-    dynamics = open_dynamics(dataset.id)
-    if dynamics is None:
-        raise ObdError(f"Learn how the robot moves first: `python -m obd dynamics --dataset {dataset.id}`.")
-    began = time.perf_counter()
-    snapshot = choose_snapshot(dynamics, dataset, config, found.snapshots, should_stop).snapshot
-    result = as_distilled(config, dataset, snapshot, found.last.card)
-    return result, snapshot.step, time.perf_counter() - began
 
 
 def played(policies: Sequence[Policy], dataset: OfflineDataset, episodes: int, should_stop: ShouldStop) -> Line:

@@ -139,31 +139,6 @@ def teach(arguments: argparse.Namespace, stop: Interrupt) -> Output:
     }
 
 
-def dynamics(arguments: argparse.Namespace, stop: Interrupt) -> Output:
-    from obd.teachers.dynamics import STEPS, learn_dynamics, own_path, save_dynamics
-
-    path = arguments.out or own_path(arguments.dataset)
-    dataset = open_dataset(arguments.dataset, stop)
-    line = ProgressLine("Learning the model of the robot")
-    start = time.monotonic()
-    learned = learn_dynamics(
-        dataset,
-        steps=arguments.steps or STEPS,
-        seed=arguments.seed,
-        on_progress=lambda step, steps: line(step / steps, f"update {step}"),
-        should_stop=stop,
-    )
-    save_dynamics(path, learned)
-    *changes, reward = learned.error
-    return {
-        "out": str(path),
-        "dataset": dataset.id,
-        "unexplained_change": round(sum(changes) / len(changes), 4),
-        "unexplained_reward": reward,
-        "seconds": round(time.monotonic() - start, 1),
-    }
-
-
 def import_policy(arguments: argparse.Namespace, stop: Interrupt) -> Output:
     from obd.data.catalog import list_datasets
     from obd.data.reference import reference_returns
@@ -253,7 +228,6 @@ def execute(run: Any, stop: Interrupt) -> Output:
         "outer_steps_per_second": round(status["step"] / max(status["seconds"], 1e-9), 3),
         "final_loss": status["loss"],
         "initial_loss": status["initial_loss"],
-        "delivered_step": run.snapshot_steps()[-1],
     }
 
 

@@ -92,12 +92,6 @@ def build_parser() -> argparse.ArgumentParser:
         add_options(sub, row.config, skip=seen, group=f"settings of {row.label}")
         seen |= set(options(row.config))
 
-    sub = command("dynamics", commands.dynamics, "learn from a dataset how its robot moves, to try students in that")
-    sub.add_argument("--dataset", default=DEFAULT_DATASET)
-    sub.add_argument("--steps", type=positive, default=None, help="updates (default: 10,000, about two minutes)")
-    sub.add_argument("--seed", type=int, default=0)
-    sub.add_argument("--out", type=Path, default=None, help="default: where runs of this dataset look for it")
-
     sub = command("import-policy", commands.import_policy, "make a teacher of a policy saved by stable-baselines3")
     sub.add_argument("file", type=Path, metavar="FILE.zip", help="what model.save(...) wrote; nothing is unpickled")
     sub.add_argument("--algorithm", choices=KINDS, required=True)

@@ -23,12 +23,10 @@ from obd.engine.machine import select_device
 from obd.errors import Cancelled, ObdError
 from obd.evaluation import evaluate
 from obd.events import Checkpoint, Event, Finished, Progress, ShouldStop, Snapshot, Started
-from obd.insight.imagination import choose_snapshot
 from obd.objectives import OuterTargets, needs_teacher, needs_values, run_targets
 from obd.policy import EnsemblePolicy
 from obd.runs.store import Run, finite, progress_row
 from obd.students import train_students
-from obd.teachers.dynamics import Dynamics, dynamics_path, load_dynamics
 from obd.teachers.files import shipped_teacher_path
 from obd.teachers.teacher import Teacher, load_teacher
 
@@ -65,12 +63,6 @@ def open_teacher(config: DistillConfig, dataset: OfflineDataset) -> Teacher | No
     if needs_values(config.objective):
         teacher.check_has_values()
     return teacher
-
-
-def open_dynamics(dataset_id: str) -> Dynamics | None:
-    """The model of the robot learned from a dataset; None where nobody learned one.  ObdError for a damaged file."""
-    path = dynamics_path(dataset_id)
-    return None if path is None else load_dynamics(path)
 
 
 def check_possible(config: DistillConfig, dataset: OfflineDataset) -> None:
@@ -269,7 +261,7 @@ class GroupExecution:
         config, checkpoint = run.config, run.checkpoint()
         agreed = int(run.status()["outer_steps"])  # before an interruption, even if that was before the first step
         if checkpoint is not None and checkpoint.step >= agreed:  # interrupted while its returns were measured
-            self._complete(run, dataset, should_stop)
+            run.write_status(state="evaluating" if self.final else "finished")
             return
         teacher = open_teacher(config, dataset)
         outer = run_targets(config, dataset, teacher)
@@ -289,36 +281,9 @@ class GroupExecution:
             config, dataset, teacher, on_event=recorder, should_stop=should_stop, checkpoint=checkpoint, outer=outer
         )
         run.write_distilled(recorder.distilled(recorder.snapshot) if recorder.snapshot else result)
-        if run.status()["step"] >= run.status()["outer_steps"]:
-            self._complete(run, dataset, should_stop)
-        else:
-            run.write_status(state=self._ended())
-
-    def _complete(self, run: Run, dataset: OfflineDataset, should_stop: ShouldStop) -> None:
-        """All outer steps are done: choose the set to deliver; what is left is to measure it."""
-        if run.config.delivered == "imagined" and run.delivered_step() is None:
-            try:
-                self._choose(run, dataset, should_stop)
-            except Cancelled:
-                if self.pausing():  # chosen when the run goes on
-                    run.write_status(state="paused")
-                    return
-            except ObdError as error:
-                log.warning("choosing a snapshot of %s: %s", run.id, error)
-        run.write_status(state="evaluating" if self.final else "finished")
-
-    def _choose(self, run: Run, dataset: OfflineDataset, should_stop: ShouldStop) -> None:
-        """Deliver the snapshot whose students do best in the model of the robot; the last where there is no model."""
-        dynamics = open_dynamics(dataset.id)
-        if dynamics is None:
-            return
-        run.write_status(state="choosing")
-        snapshots = [run.snapshot(step) for step in run.snapshot_steps()]
-        choice = choose_snapshot(dynamics, dataset, run.config, snapshots, should_stop)
-        imagined = {str(step): float(dataset.normalized(value)) for step, value in choice.imagined.items()}
-        card = run.distilled().card | {"outer_steps": choice.snapshot.step, "imagined_returns": imagined}
-        run.write_distilled(as_distilled(run.config, dataset, choice.snapshot, card))
-        run.write_status(delivered=choice.snapshot.step)
+        complete = run.status()["step"] >= run.status()["outer_steps"]
+        state = "evaluating" if self.final and complete else "finished" if complete else self._ended()
+        run.write_status(state=state)
 
     def _common_steps(
         self,

@@ -28,7 +28,6 @@ class Method:
         architecture: of the students, one of :data:`obd.students.ARCHITECTURES`.
         size: synthetic pairs.
         plain: distilled by generic double backward instead of our engine.
-        imagined: of the run's snapshots the one is taken whose students do best in a model of the robot.
         rival: competes with Av-PBC for the best: as many pairs for one network each; variants of it do not.
     """
 
@@ -40,7 +39,6 @@ class Method:
     architecture: str = "recipe"
     size: int = 256
     plain: bool = False
-    imagined: bool = False
     rival: bool = True
 
     def config(self, dataset_id: str, seed: int, steps: int) -> DistillConfig:
@@ -61,14 +59,6 @@ METHODS = {
     "av_pbc_light": Method("Av-PBC, 256 units", preset="light", rival=False),
     "av_pbc_light_columns": Method(
         "Av-PBC, students of four columns of 256 units", preset="light", architecture="columns4", rival=False
-    ),
-    "av_pbc_light_chosen": Method("Av-PBC, 256 units, chosen snapshot", preset="light", imagined=True, rival=False),
-    "av_pbc_light_chosen_columns": Method(
-        "Av-PBC, four columns of 256 units, chosen snapshot",
-        preset="light",
-        architecture="columns4",
-        imagined=True,
-        rival=False,
     ),
     "av_pbc_64": Method("Av-PBC, 64 pairs", size=64, rival=False),
     "pbc": Method("PBC", "pbc"),

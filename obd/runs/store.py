@@ -36,7 +36,7 @@ from obd.errors import ObdError
 from obd.events import Checkpoint, Progress, Snapshot
 from obd.paths import runs_dir
 
-ACTIVE_STATES = ("queued", "calibrating", "running", "choosing", "evaluating")
+ACTIVE_STATES = ("queued", "calibrating", "running", "evaluating")
 RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,80}")
 
 
@@ -127,16 +127,7 @@ class Run:
         return rows, offset + complete
 
     def snapshot_steps(self) -> list[int]:
-        """Steps of the snapshots, up to that of the delivered set if it was chosen among them."""
-        steps = sorted(int(p.stem) for p in (self.path / "snapshots").glob("*.npz") if p.stem.isdigit())
-        delivered = self.delivered_step()
-        return steps if delivered is None else [step for step in steps if step <= delivered]
-
-    def delivered_step(self) -> int | None:
-        """The outer step whose set was chosen to be delivered; None when the last one is, or nothing is chosen yet."""
-        path = self.path / "status.json"
-        delivered = read_json(path).get("delivered") if path.exists() else None
-        return int(delivered) if isinstance(delivered, int) else None
+        return sorted(int(p.stem) for p in (self.path / "snapshots").glob("*.npz") if p.stem.isdigit())
 
     def snapshot(self, step: int) -> Snapshot:
         path = self.path / "snapshots" / f"{step:08d}.npz"

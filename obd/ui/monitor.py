@@ -41,7 +41,6 @@ class RunView:
     seconds: list[float] = field(default_factory=list)
     measured: dict[int, dict[str, Any]] = field(default_factory=dict)
     evaluation: dict[str, Any] = field(default_factory=dict)
-    delivered: int | None = None  # the step whose set was chosen, if one was
 
     @property
     def active(self) -> bool:
@@ -104,7 +103,6 @@ class RunReader:
             view.collected = status.get("collected") if view.state == "calibrating" else None
             view.message = str(status.get("message") or "")
             view.evaluation = view.run.evaluation()
-            view.delivered = status.get("delivered")
             return view
 
 
@@ -180,18 +178,7 @@ def group_progress(views: Sequence[RunView]) -> GroupProgress:
 def group_state(views: Sequence[RunView]) -> str:
     """The state that says most about a group: what still happens, else the worst end."""
     states = [view.state for view in views]
-    order = (
-        "running",
-        "choosing",
-        "evaluating",
-        "calibrating",
-        "queued",
-        "failed",
-        "interrupted",
-        "paused",
-        "stopped",
-        "finished",
-    )
+    order = ("running", "evaluating", "calibrating", "queued", "failed", "interrupted", "paused", "stopped", "finished")
     return next((state for state in order if state in states), "finished")
 
 

@@ -23,7 +23,6 @@ STATE_WORDS = {
     "queued": "waiting its turn",
     "calibrating": "measuring the speed of this machine",
     "running": "distilling",
-    "choosing": "trying the snapshots in a model of the robot",
     "evaluating": "measuring returns",
     "finished": "finished",
     "paused": "paused",
@@ -52,13 +51,6 @@ def result_sentence(views: Sequence[RunView], teacher: float | None, transitions
         sentence += f", {share(result.mean, teacher)} of the teacher's {teacher:.1f}"
     others = [f"{style(v.objective).label} {r.mean:.1f}" for v, r in results if v is not best]
     sentence += f" ({', '.join(others)})." if others else "."
-    earlier = [view for view, _ in results if view.delivered is not None and view.delivered < view.step]
-    if earlier:
-        steps = ", ".join(f"{style(view.objective).label} {view.delivered:,}" for view in earlier)
-        sentence += (
-            f" Not the last of {best.step:,} outer steps was taken but the one whose students do best in a model of "
-            f"the robot, learned from the same data: {steps}."
-        )
     if best.run.config.seconds is not None and best.step < FEW_STEPS:
         sentence += f" Only {count(best.step, 'outer step')} fitted into the time on this machine; more time helps."
     return minus(sentence)

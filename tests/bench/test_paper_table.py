@@ -14,20 +14,16 @@ from obd.data.catalog import load_dataset
 from obd.engine.distill import Distiller, distill
 from obd.engine.distilled import DistilledDataset
 from obd.errors import ObdError
-from obd.events import Snapshot
-from obd.insight.imagination import Choice
 from obd.runs.execute import open_teacher
 from obd.runs.paper_table import METHODS, Method
 from obd.runs.statistics import bootstrap_interval, interquartile_mean
-from obd.teachers.dynamics import learn_dynamics, own_path, save_dynamics
-from tests.helpers import DATASET, pendulum_dataset, store_pendulum, tiny_config
+from tests.helpers import DATASET, store_pendulum, tiny_config
 
 
 @pytest.fixture
 def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The table on Pendulum with tiny settings; returns the file of its lines."""
     teacher = store_pendulum(tmp_path)
-    save_dynamics(own_path(DATASET), learn_dynamics(pendulum_dataset(5), steps=20, width=8))
 
     def config(method: Method, _dataset_id: str, seed: int, steps: int) -> DistillConfig:
         keywords = {"objective": method.objective, "preset": method.preset, "size": 4 if method.size == 64 else 8}
@@ -65,10 +61,9 @@ def test_the_table_continues_where_it_ended(small: Path) -> None:
     table(said, methods=["pbc"], seeds=1)
     rows = table(said, seeds=2)
     lines = [json.loads(line) for line in small.read_text().splitlines()]
-    assert len(lines) == 30
+    assert len(lines) == 26
     assert {(line["method"], line["outer_steps"]) for line in lines} == {
-        ("pbc", 4), ("dbc", 4), ("av_pbc", 4), ("av_pbc_columns", 4), ("av_pbc_light", 4), ("av_pbc_light_columns", 4),
-        ("av_pbc_light_chosen", 4), ("av_pbc_light_chosen_columns", 4), ("av_pbc_64", 8), ("av_pbc_density", 4),
+        ("pbc", 4), ("dbc", 4), ("av_pbc", 4), ("av_pbc_columns", 4), ("av_pbc_light", 4), ("av_pbc_light_columns", 4), ("av_pbc_64", 8), ("av_pbc_density", 4),
         ("gradient_matching", 6), ("paper", 4), ("paper_plain", 2), ("kmeans", 0), ("top_q", 0),
     }  # fmt: skip
     assert all(np.shape(line["students"]) == (3, 2) and np.shape(line["ensemble"]) == (2,) for line in lines)
@@ -77,7 +72,7 @@ def test_the_table_continues_where_it_ended(small: Path) -> None:
     assert low <= rows[0]["mean"] <= high
     again: list[str] = []
     assert table(again, seeds=2) == rows
-    assert len(small.read_text().splitlines()) == 30
+    assert len(small.read_text().splitlines()) == 26
     assert any(text.startswith("dataset ") for text in again)
 
 
@@ -94,24 +89,6 @@ def test_methods_that_differ_in_their_students_share_one_distillation(
     one, columns, *_ = table([], methods=["av_pbc", "av_pbc_columns", "pbc"], seeds=2)
     assert run == ["av_pbc 0", "pbc 0", "av_pbc 1", "pbc 1"]
     assert one["mean"] != columns["mean"]
-
-
-def test_a_snapshot_is_chosen_from_the_shared_distillation(small: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[list[int]] = []
-
-    def first(_dynamics: Any, _dataset: Any, _config: Any, snapshots: list[Snapshot], _stop: Any) -> Choice:
-        asked.append([snapshot.step for snapshot in snapshots])
-        return Choice(snapshots[1], {})
-
-    monkeypatch.setattr(paper_table, "choose_snapshot", first)
-    table([], methods=["av_pbc_light", "av_pbc_light_chosen", "av_pbc_light_chosen_columns"], seeds=1)
-    last, chosen, columns = (json.loads(line) for line in small.read_text().splitlines())
-    assert asked == [[0, 1, 3, 4]] or asked == [[0, 1, 2, 3, 4]]  # one distillation, one choice
-    assert chosen["chosen_step"] == columns["chosen_step"] == asked[0][1] and "chosen_step" not in last
-    assert chosen["students"] != last["students"] != columns["students"]
-    own_path(DATASET).unlink()
-    with pytest.raises(ObdError, match=r"first: `python -m obd dynamics --dataset"):
-        table([], methods=["av_pbc_light_chosen"], seeds=2)
 
 
 def test_double_backward_gives_the_same_set_as_our_engine(small: Path) -> None:

@@ -36,16 +36,6 @@ def test_a_result_of_few_steps_says_so() -> None:
     assert "Only" not in sentences.result_sentence([view], None, None)  # as many as were asked for
 
 
-def test_a_result_says_which_earlier_sets_were_taken() -> None:
-    early, last, unasked = finished("pbc", 3), finished("av_pbc", 36), finished("dbc", 1)
-    for view in (early, last, unasked):
-        view.step = 500
-    early.delivered, last.delivered = 480, 500
-    text = sentences.result_sentence([early, last, unasked], None, None)
-    assert text.endswith("learned from the same data: PBC 480.")
-    assert "model of the robot" not in sentences.result_sentence([last, unasked], None, None)
-
-
 def test_result_without_scores_or_teacher_is_still_a_sentence() -> None:
     view = RunReader(create_run(DistillConfig()).path).read()
     assert sentences.result_sentence([view], None, None).endswith(".")
