@@ -31,8 +31,15 @@ def choose(runs: list[Run], steps: dict[str, int | None]) -> videos.Request:
         "who",
         words,
         cast.usual(members),
-        "An ensemble acts with the mean action of ten students. Four columns are four networks trained together as one "
-        "student, on the error of their mean. Whole-data BC is trained once, in under half a minute.",
+        "Whole-data BC is trained once, in under half a minute.",
+    )
+    forms = widgets.choose_several(
+        "form",
+        {name: words.capitalize() for name, words in cast.FORMS.items()},
+        ["student"],
+        "What is trained on the distilled pairs. An ensemble acts with the mean action of ten students; four columns "
+        "are four networks trained together as one student, on the error of their mean.",
+        "Students as",
     )
     students = st.multiselect(
         "Student number", list(range(1, cast.STUDENTS + 1)), default=[1], key="student", persist_state="session",
@@ -47,7 +54,7 @@ def choose(runs: list[Run], steps: dict[str, int | None]) -> videos.Request:
         "Seconds", 2, 50, videos.USUAL_SECONDS, key="length", persist_state="session", bind="query-params",
         help="Real time; the returns are of whole episodes.",
     )  # fmt: skip
-    return videos.Request(tuple(cast.select(members, ids, students)), str(view), int(seed), float(seconds))
+    return videos.Request(tuple(cast.select(members, ids, students, forms)), str(view), int(seed), float(seconds))
 
 
 def ask(request: videos.Request) -> None:

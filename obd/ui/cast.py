@@ -27,7 +27,8 @@ LIMIT = 9  # policies in one video
 
 KINDS = ("student", "ensemble", "columns", "random_selection", "whole_bc", "teacher")
 NUMBERED = ("student", "columns", "random_selection")  # kinds of which there are several
-UNUSUAL = ("ensemble", "columns", "whole_bc")  # kinds that are shown only when asked for
+FORMS = {"student": "one network", "ensemble": f"ensemble of {ENSEMBLE}", "columns": "four columns"}  # of students
+UNUSUAL = ("whole_bc",)  # kinds that are shown only when asked for
 WORK = {"whole_bc": 30.0, "ensemble": 10.0, "columns": 4.0}  # how long a kind of policy takes compared with one student
 
 
@@ -36,7 +37,7 @@ class Member:
     """One policy of a video.
 
     Attributes:
-        id: short name for links, for example ``av_pbc``, ``av_pbc-ensemble`` or ``teacher``.
+        id: short name for links, for example ``av_pbc`` or ``teacher``.
         kind: one of KINDS.
         key: style key: the objective or the baseline.
         label: what it is called on screen.
@@ -85,7 +86,7 @@ def snapshots(runs: Sequence[Run]) -> dict[str, int | None]:
 
 
 def choices(runs: Sequence[Run], steps: Mapping[str, int | None], teacher: bool) -> dict[str, Member]:
-    """Everyone who can be chosen, by id: baselines, one student per run, the teacher, ensembles, columns."""
+    """Everyone who can be chosen, by id: baselines, one student per run, the teacher."""
     ready = [run for run in runs if run.id in steps]
     if not ready:
         return {}
@@ -93,20 +94,13 @@ def choices(runs: Sequence[Run], steps: Mapping[str, int | None], teacher: bool)
     found = [Member("random_selection", "random_selection", "random_selection", "Random selection", first)]
     found.append(Member("whole_bc", "whole_bc", "whole_bc", style("whole_bc").label, first))
     objectives = [run.config.objective for run in ready]
-    students, ensembles, columns = [], [], []
     for position, run in enumerate(ready):
         key, name, seed = run.config.objective, run.config.objective, ""
         if objectives.count(key) > 1:
             name, seed = f"{key}-{objectives[: position + 1].count(key)}", f" (seed {run.config.seed})"
-        label, step = style(key).label, steps[run.id]
-        students.append(Member(name, "student", key, label + seed, run, step))
-        together = f"{label} ensemble of {ENSEMBLE}{seed}"
-        ensembles.append(Member(f"{name}-ensemble", "ensemble", key, together, run, step))
-        columns.append(Member(f"{name}-columns", "columns", key, f"{label} four columns{seed}", run, step))
-    found += students
+        found.append(Member(name, "student", key, style(key).label + seed, run, steps[run.id]))
     if teacher:
         found.append(Member("teacher", "teacher", "teacher", "Teacher", first))
-    found += ensembles + columns
     return {member.id: member for member in found}
 
 
@@ -115,18 +109,28 @@ def usual(members: Mapping[str, Member]) -> list[str]:
     return [member.id for member in members.values() if member.kind not in UNUSUAL][:LIMIT]
 
 
-def select(members: Mapping[str, Member], ids: Sequence[str], students: Sequence[int]) -> list[Member]:
-    """The chosen members in their usual order, students once per number.  ObdError if nobody or too many."""
+def select(
+    members: Mapping[str, Member], ids: Sequence[str], students: Sequence[int], forms: Sequence[str] = ("student",)
+) -> list[Member]:
+    """The chosen members in their usual order; students in each of ``forms`` (keys of FORMS), once per number.
+
+    ObdError if nobody or too many.
+    """
     found = []
     for member in members.values():
         if member.id not in ids:
             continue
-        numbers = sorted(students) if member.kind in NUMBERED else [1]
-        for number in numbers or [1]:
-            label = f"{member.label} {number}" if len(numbers) > 1 else member.label
-            found.append(replace(member, label=label, student=number))
+        for kind in [form for form in FORMS if form in forms] if member.kind == "student" else [member.kind]:
+            named = member.label if kind == member.kind else f"{member.label}, {FORMS[kind]}"
+            numbers = (sorted(students) or [1]) if kind in NUMBERED else [1]
+            for number in numbers:
+                label = f"{named} {number}" if len(numbers) > 1 else named
+                found.append(replace(member, kind=kind, label=label, student=number))
     if not found:
-        raise ObdError("Choose at least one policy to watch.")
+        asked = (
+            "one network, an ensemble or four columns under “Students as”" if ids else "at least one policy to watch"
+        )
+        raise ObdError(f"Choose {asked}.")
     if len(found) > LIMIT:
         raise ObdError(f"{len(found)} policies are too many for one video; choose at most {LIMIT}.")
     return found

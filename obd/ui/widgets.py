@@ -24,8 +24,8 @@ from obd.ui.theme import ALL_OBJECTIVE_KEYS, OBJECTIVE_KEYS, style, tag
 log = logging.getLogger(__name__)
 
 # Query parameters of a shareable link, which a page hands on to the next one.
-ADDRESS = ("group", "objective", "view", "runs", "part", "over", "step", "dataset", "do", "who")
-LEFT_OUT = ("do", "who")  # not in the address while they have their usual values
+ADDRESS = ("group", "objective", "view", "runs", "part", "over", "step", "dataset", "do", "who", "form")
+LEFT_OUT = ("do", "who", "form")  # not in the address while they have their usual values
 
 NOTICE_SECONDS = 10.0  # that the words about a missing run stay at least
 
@@ -219,7 +219,9 @@ def choose_part(name: str, words: dict[str, str]) -> str:
     return _settled(name, chosen)
 
 
-def choose_several(name: str, words: dict[str, str], usual: Sequence[str], help_text: str) -> list[str]:
+def choose_several(
+    name: str, words: dict[str, str], usual: Sequence[str], help_text: str, label: str = ""
+) -> list[str]:
     """Any of the keys of ``words``; kept in ``?NAME=one,other`` unless they are the usual ones."""
     wanted = st.session_state.get(name)
     known = list(usual) if wanted is None else [key for key in words if key in wanted.split(",")]
@@ -229,7 +231,7 @@ def choose_several(name: str, words: dict[str, str], usual: Sequence[str], help_
     if set(st.session_state.get(f"{name} choice") or ()) != set(known):  # in the order of the clicks; see put
         st.session_state[f"{name} choice"] = known
     chosen = st.pills(
-        name.capitalize(),
+        label or name.capitalize(),
         list(words),
         default=known,
         selection_mode="multi",

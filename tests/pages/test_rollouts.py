@@ -99,10 +99,11 @@ def test_wrong_choices_are_one_sentence_each(group: list[Run], open_page: Open) 
 
 
 def test_the_address_names_who_is_shown(group: list[Run], open_page: Open) -> None:
-    at = open_page("rollouts", who="teacher,dbc-ensemble,nobody")
-    assert at.button_group(key="who choice").value == ["teacher", "dbc-ensemble"] and not at.warning
+    at = open_page("rollouts", who="teacher,dbc,nobody", form="ensemble,x")
+    assert at.button_group(key="who choice").value == ["dbc", "teacher"] and not at.warning
+    assert at.button_group(key="form choice").value == ["ensemble"]
     at.run()
-    assert at.query_params["who"] == "teacher,dbc-ensemble"
+    assert at.query_params["who"] == "dbc,teacher" and at.query_params["form"] == "ensemble"
     at.button_group(key="who choice").set_value(["pbc"]).run()
     assert at.query_params["who"] == "pbc"
     at.switch_page("pages/compare.py").run()

@@ -46,8 +46,7 @@ def test_a_running_group_offers_the_newest_snapshot_of_each_run() -> None:
     steps = cast.snapshots(runs)
     assert steps == {runs[0].id: 4, runs[2].id: None}
     members = cast.choices(runs, steps, teacher=False)
-    every = [f"{name}{kind}" for kind in ("", "-ensemble", "-columns") for name in ("dbc", "av_pbc")]
-    assert list(members) == ["random_selection", "whole_bc", *every]
+    assert list(members) == ["random_selection", "whole_bc", "dbc", "av_pbc"]
     assert members["dbc"].step == 4 and members["av_pbc"].step is None
     runs[0].write_snapshot(snapshot(8))
     newer = cast.choices(runs, cast.snapshots(runs), teacher=False)
@@ -67,8 +66,13 @@ def test_selection_multiplies_students_and_limits_the_field() -> None:
     chosen = cast.select(members, ["teacher", "dbc"], [3, 1])
     assert [(member.label, member.student) for member in chosen] == [("DBC 1", 1), ("DBC 3", 3), ("Teacher", 1)]
     assert [m.label for m in cast.select(members, ["dbc"], [])] == ["DBC"]
-    columns = cast.select(members, ["dbc-columns", "dbc-ensemble"], [1, 2])
-    assert [m.label for m in columns] == ["DBC ensemble of 10", "DBC four columns 1", "DBC four columns 2"]
+    several = cast.select(members, ["dbc", "teacher"], [1, 2], ["columns", "ensemble"])
+    words = ["DBC, ensemble of 10", "DBC, four columns 1", "DBC, four columns 2", "Teacher"]
+    assert [m.label for m in several] == words
+    assert [(m.kind, m.student) for m in several[:3]] == [("ensemble", 1), ("columns", 1), ("columns", 2)]
+    assert [m.label for m in cast.select(members, ["dbc", "teacher"], [1], [])] == ["Teacher"]
+    with pytest.raises(ObdError, match="under “Students as”"):
+        cast.select(members, ["dbc"], [1], [])
     with pytest.raises(ObdError, match="at least one"):
         cast.select(members, [], [1])
     with pytest.raises(ObdError, match="at most 9"):
@@ -79,8 +83,9 @@ def test_policies_are_the_students_of_that_number_and_are_kept() -> None:
     dataset = pendulum_dataset()
     runs = [make_run("dbc", "finished", (3,)), make_run("pbc", "running", (0, 4))]
     members = cast.choices(runs, cast.snapshots(runs), teacher=True)
-    asked = [replace(members["dbc"], student=2), members["pbc"], members["pbc-ensemble"], members["teacher"]]
-    asked.append(replace(members["dbc-columns"], student=3))
+    together = replace(members["pbc"], kind="ensemble")
+    asked = [replace(members["dbc"], student=2), members["pbc"], together, members["teacher"]]
+    asked.append(replace(members["dbc"], kind="columns", student=3))
     shelf, fractions = cast.Shelf(10), []
     teacher = pendulum_teacher(dataset).to_policy()
     found = cast.policies(asked, dataset, lambda: teacher, shelf, seed=0, on_progress=fractions.append)
