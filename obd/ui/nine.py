@@ -79,7 +79,7 @@ def table() -> None:
     st.caption(
         f"{_distillations(found)}, ten students each. Dots are "
         "means, whiskers 95 % (students and distillations drawn anew). The paper's figures are for D4RL's sets of the "
-        "same names, with other teachers, after 25 GPU-hours." + _explained(found) + _capped(found)
+        "same names, with other teachers, after 25 GPU-hours." + _explained(found, shown) + _capped(found)
     )
     measures = ("mean", "low", "high", "iqm", "spread", "ensemble", "paper", "distillations", "outer steps")
     takeaway.save("table", ("dataset", "method", *measures), [_flat(row) for row in found], "")
@@ -130,22 +130,27 @@ def _distillations(found: Sequence[Row]) -> str:
     return f"{'' if len(counts) == 1 else f'{min(counts)} to '}{max(counts)} distillations (the CSV says how many)"
 
 
-def _explained(found: Sequence[Row]) -> str:
-    """What the methods are whose names do not say it; nothing when there are none."""
+def _explained(found: Sequence[Row], shown: Sequence[str]) -> str:
+    """What those methods are whose names do not say it; nothing when none of them is shown."""
     words = {
-        "av_pbc_columns": "Four columns: distilled with the same settings; a student is four networks side by side, "
-        "trained together on the error of their mean.",
-        "av_pbc_light": "256 units: what the app chooses on a processor without matrix units, and as many steps as one "
-        "without bfloat16 takes.",
-        "av_pbc_density": "Density weights: states that are rare in the data count more.",
-        "gradient_matching": "Gradient matching: nothing is unrolled; the error on the pairs is to have the gradient "
+        ("av_pbc_columns", "av_pbc_light_columns"): "Four columns: distilled with the same settings; a student is four "
+        "networks side by side, trained together on the error of their mean.",
+        (
+            "av_pbc_light",
+            "av_pbc_light_columns",
+        ): "256 units: what the app chooses on a processor without matrix units, "
+        "and as many steps as one without bfloat16 takes.",
+        ("av_pbc_density",): "Density weights: states that are rare in the data count more.",
+        (
+            "gradient_matching",
+        ): "Gradient matching: nothing is unrolled; the error on the pairs is to have the gradient "
         "of that on real states.",
-        "paper_plain": "Double backward: the paper's settings without this tool's engine, so with fewer steps.",
-        "kmeans": "k-means++ selection: states spread over the data, with the teacher's actions.",
-        "top_q": "Top-Q selection: the pairs with the highest action values.",
+        ("paper_plain",): "Double backward: the paper's settings without this tool's engine, so with fewer steps.",
+        ("kmeans",): "k-means++ selection: states spread over the data, with the teacher's actions.",
+        ("top_q",): "Top-Q selection: the pairs with the highest action values.",
     }
-    measured = Counter(row["method"] for row in found)
-    text = "".join(f" {text}" for method, text in words.items() if method in measured)
+    measured = Counter(row["method"] for row in found if row["method"] in shown)
+    text = "".join(f" {text}" for methods, text in words.items() if any(method in measured for method in methods))
     every = len({row["dataset"] for row in found})
     fewer = [f"{style(name).label} on {n}" for name, n in measured.items() if name in METHODS and n < every]
     return text + (f" Not measured on all: {', '.join(fewer)} of {every}." if fewer else "")

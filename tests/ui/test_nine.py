@@ -77,11 +77,10 @@ def test_students_of_columns_have_a_sentence_and_are_no_rivals(lines: Path) -> N
         "best distillation" not in text
         and "; students of four columns reach **100 %**, their ensembles **100 %**." in text
     )
-    elsewhere = {**rows[1], "dataset": "obd/walker2d/medium-v0"}
-    assert "four columns on 1, PBC on 1 of 2." in nine._explained(
-        [*rows, elsewhere]
-    ) and "Not measured" not in nine._explained(rows)
-    assert "Four columns:" in nine._explained(rows) and "Four columns:" not in nine._explained(rows[:1])
+    elsewhere, shown = {**rows[1], "dataset": "obd/walker2d/medium-v0"}, ["av_pbc", "av_pbc_columns", "pbc"]
+    assert "four columns on 1, PBC on 1 of 2." in nine._explained([*rows, elsewhere], shown)
+    assert "Not measured" not in nine._explained(rows, shown) and "Four columns:" in nine._explained(rows, shown)
+    assert nine._explained([*rows, elsewhere], ["av_pbc"]) == ""  # only what is shown is explained
     assert "on **0 of 1** datasets" in nine.sentence(rows, 180.0)  # PBC's students are of the same kind
 
 
