@@ -27,7 +27,7 @@ LIMIT = 9  # policies in one video
 
 KINDS = ("student", "ensemble", "columns", "random_selection", "whole_bc", "teacher")
 NUMBERED = ("student", "columns", "random_selection")  # kinds of which there are several
-FORMS = {"student": "one network", "ensemble": f"ensemble of {ENSEMBLE}", "columns": "four columns"}  # of students
+FORMS = {"student": "one network", "ensemble": "ensemble of ten", "columns": "four columns"}  # of students
 UNUSUAL = ("whole_bc",)  # kinds that are shown only when asked for
 WORK = {"whole_bc": 30.0, "ensemble": 10.0, "columns": 4.0}  # how long a kind of policy takes compared with one student
 
@@ -121,7 +121,7 @@ def select(
         if member.id not in ids:
             continue
         for kind in [form for form in FORMS if form in forms] if member.kind == "student" else [member.kind]:
-            named = member.label if kind == member.kind else f"{member.label}, {FORMS[kind]}"
+            named = member.label if kind == member.kind else f"{member.label} {FORMS[kind]}"
             numbers = (sorted(students) or [1]) if kind in NUMBERED else [1]
             for number in numbers:
                 label = f"{named} {number}" if len(numbers) > 1 else named
@@ -132,7 +132,10 @@ def select(
         )
         raise ObdError(f"Choose {asked}.")
     if len(found) > LIMIT:
-        raise ObdError(f"{len(found)} policies are too many for one video; choose at most {LIMIT}.")
+        raise ObdError(
+            f"{len(found)} policies are too many for one video, where each form and number of a student counts; choose "
+            f"at most {LIMIT}."
+        )
     return found
 
 

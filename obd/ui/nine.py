@@ -132,25 +132,32 @@ def _distillations(found: Sequence[Row]) -> str:
 
 def _explained(found: Sequence[Row], shown: Sequence[str]) -> str:
     """What those methods are whose names do not say it; nothing when none of them is shown."""
-    words = {
-        ("av_pbc_columns", "av_pbc_light_columns"): "Four columns: distilled with the same settings; a student is four "
-        "networks side by side, trained together on the error of their mean.",
+    words = [
         (
-            "av_pbc_light",
-            "av_pbc_light_columns",
-        ): "256 units: what the app chooses on a processor without matrix units, "
-        "and as many steps as one without bfloat16 takes.",
-        ("av_pbc_density",): "Density weights: states that are rare in the data count more.",
+            "Four columns: distilled with the same settings; a student is four networks side by side, trained together "
+            "on the error of their mean.",
+            ("av_pbc_columns", "av_pbc_light_columns"),
+        ),
         (
-            "gradient_matching",
-        ): "Gradient matching: nothing is unrolled; the error on the pairs is to have the gradient "
-        "of that on real states.",
-        ("paper_plain",): "Double backward: the paper's settings without this tool's engine, so with fewer steps.",
-        ("kmeans",): "k-means++ selection: states spread over the data, with the teacher's actions.",
-        ("top_q",): "Top-Q selection: the pairs with the highest action values.",
-    }
+            "256 units: what the app chooses on a processor without matrix units, and as many steps as one without "
+            "bfloat16 takes.",
+            ("av_pbc_light", "av_pbc_light_columns"),
+        ),
+        ("Density weights: states that are rare in the data count more.", ("av_pbc_density",)),
+        (
+            "Gradient matching: nothing is unrolled; the error on the pairs is to have the gradient of that on real "
+            "states.",
+            ("gradient_matching",),
+        ),
+        (
+            "Double backward: the paper's settings without this tool's engine, so with fewer steps.",
+            ("paper_plain",),
+        ),
+        ("k-means++ selection: states spread over the data, with the teacher's actions.", ("kmeans",)),
+        ("Top-Q selection: the pairs with the highest action values.", ("top_q",)),
+    ]
     measured = Counter(row["method"] for row in found if row["method"] in shown)
-    text = "".join(f" {text}" for methods, text in words.items() if any(method in measured for method in methods))
+    text = "".join(f" {text}" for text, methods in words if not measured.keys().isdisjoint(methods))
     every = len({row["dataset"] for row in found})
     fewer = [f"{style(name).label} on {n}" for name, n in measured.items() if name in METHODS and n < every]
     return text + (f" Not measured on all: {', '.join(fewer)} of {every}." if fewer else "")

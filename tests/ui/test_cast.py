@@ -67,7 +67,7 @@ def test_selection_multiplies_students_and_limits_the_field() -> None:
     assert [(member.label, member.student) for member in chosen] == [("DBC 1", 1), ("DBC 3", 3), ("Teacher", 1)]
     assert [m.label for m in cast.select(members, ["dbc"], [])] == ["DBC"]
     several = cast.select(members, ["dbc", "teacher"], [1, 2], ["columns", "ensemble"])
-    words = ["DBC, ensemble of 10", "DBC, four columns 1", "DBC, four columns 2", "Teacher"]
+    words = ["DBC ensemble of ten", "DBC four columns 1", "DBC four columns 2", "Teacher"]
     assert [m.label for m in several] == words
     assert [(m.kind, m.student) for m in several[:3]] == [("ensemble", 1), ("columns", 1), ("columns", 2)]
     assert [m.label for m in cast.select(members, ["dbc", "teacher"], [1], [])] == ["Teacher"]
