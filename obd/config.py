@@ -59,6 +59,10 @@ class DistillConfig:
 
     hidden_layers: int = option(2, "Hidden layers", "of the student policy", low=1, high=8)
     hidden_width: int = option(512, "Hidden width", "units per hidden layer", low=4, high=2048)
+    columns: int = option(
+        1, "Columns", "networks side by side that make one student: their mean acts, and its error trains them", low=1,
+        high=16,
+    )  # fmt: skip
     inner_steps: int = option(80, "Inner steps", "gradient steps of each student", low=1, high=1000)
     inner_batch: int = option(
         128, "Pairs per inner step", "blocks of this size are taken in turn; 0 takes all pairs", low=0, high=4096

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -37,7 +37,7 @@ class Architecture(NamedTuple):
 
 
 ARCHITECTURES: dict[str, Architecture] = {
-    "recipe": Architecture(),
+    "recipe": Architecture(columns=0),
     "mlp2": Architecture(1),
     "mlp3": Architecture(2),
     "mlp4": Architecture(3),
@@ -49,6 +49,7 @@ ARCHITECTURES: dict[str, Architecture] = {
     "width256": Architecture(width=256),
     "width512": Architecture(width=512),
     "width1024": Architecture(width=1024),
+    "columns1": Architecture(),
     "columns4": Architecture(columns=4),
 }
 SELECTIONS = ("random", "random_teacher", "kmeans", "kmeans_teacher", "top_q", "top_q_teacher")
@@ -69,31 +70,34 @@ def train_students(distilled: DistilledDataset, count: int, seed: int = 0, first
     The same seed and number give the same student.
     """
     set_precision(distilled.card.get("settings", {}).get("precision", "auto"))
+    recipe = distilled.recipe
     shape = Shape(
-        1,
+        recipe.columns,
         len(distilled),
         distilled.observations.shape[1],
         distilled.actions.shape[1],
-        distilled.recipe.hidden,
-        distilled.recipe.inner_steps,
-        distilled.recipe.inner_batch,
+        recipe.hidden,
+        recipe.inner_steps,
+        recipe.inner_batch,
+        recipe.columns,
     )
-    unroll = Unroll(shape, momentum=distilled.recipe.inner_momentum, decay=distilled.recipe.step_size_decay)
-    observations = torch.from_numpy(distilled.normalized_observations)[None]
-    actions = torch.from_numpy(distilled.actions)[None]
-    rates = torch.tensor([distilled.recipe.step_sizes], dtype=torch.float32)
+    unroll = Unroll(shape, momentum=recipe.inner_momentum, decay=recipe.step_size_decay, keep=False)
+    observations = torch.from_numpy(distilled.normalized_observations).expand(recipe.columns, -1, -1)
+    actions = torch.from_numpy(distilled.actions).expand(recipe.columns, -1, -1)
+    rates = torch.tensor([recipe.step_sizes], dtype=torch.float32).expand(recipe.columns, -1)
     students = []
     for index in range(first, first + count):
-        start = orthogonal_parameters(shape, generator(seed, index), distilled.recipe.output_gain)
-        final = unroll.train(start, observations, actions, rates)
-        students.append(_policy([(w[0], b[0, 0]) for w, b in final], distilled))
+        start = orthogonal_parameters(shape, generator(seed, index), recipe.output_gain)
+        students.append(_policy(unroll.train(start, observations, actions, rates), distilled))
     return students
 
 
-def _policy(layers: list[tuple[Tensor, Tensor]], distilled: DistilledDataset, residual: bool = False) -> MLPPolicy:
+def _policy(layers: Sequence[tuple[Tensor, Tensor]], distilled: DistilledDataset, residual: bool = False) -> MLPPolicy:
+    """Of weights ``[C, in, out]`` and biases ``[C, 1, out]``; a single column is kept as a plain network."""
+    one = len(layers[0][0]) == 1
     return MLPPolicy(
-        tuple(weight.detach().numpy().copy() for weight, _ in layers),
-        tuple(bias.detach().numpy().copy() for _, bias in layers),
+        tuple((weight[0] if one else weight).detach().numpy().copy() for weight, _ in layers),
+        tuple((bias[0, 0] if one else bias).detach().numpy().copy() for _, bias in layers),
         distilled.observation_mean,
         distilled.observation_std,
         residual=residual,
@@ -137,7 +141,8 @@ def is_recipes_own(recipe: Recipe, architecture: str, optimizer: str) -> bool:
 def network(recipe: Recipe, architecture: str) -> tuple[tuple[int, ...], bool, int]:
     """(hidden widths, residual, columns) of an architecture for sets with this recipe."""
     depth, residual, width, columns = ARCHITECTURES[architecture]
-    return (width or recipe.hidden_width,) * (depth or recipe.hidden_layers), residual, columns
+    hidden = (width or recipe.hidden_width,) * (depth or recipe.hidden_layers)
+    return hidden, residual, columns or recipe.columns
 
 
 def own_names(recipe: Recipe) -> tuple[str, str]:
@@ -204,8 +209,7 @@ def _train_other(distilled: DistilledDataset, source: torch.Generator, architect
             # Every sum of a layer's input and its output would triple the squared activations, and the step sizes
             # would be far too large: such layers start as small as the last one.
             weight = weight * (recipe.output_gain / GAIN)
-        one = columns == 1
-        layers.append((nn.Parameter(weight[0] if one else weight), nn.Parameter(bias[0, 0] if one else bias)))
+        layers.append((nn.Parameter(weight), nn.Parameter(bias)))
     rates, steps = schedule(recipe, len(layers), hidden[0], optimizer, columns)
     groups: list[dict[str, object]] = [
         {"params": list(pair), "lr": float(rate)} for pair, rate in zip(layers, rates, strict=True)
@@ -225,12 +229,11 @@ def _train_other(distilled: DistilledDataset, source: torch.Generator, architect
             above = torch.relu(x @ weight + bias)
             x = above + x if residual and above.shape == x.shape else above
         output = x @ layers[-1][0] + layers[-1][1]
-        output = output if columns == 1 else output.mean(0)
-        loss = (torch.tanh(output) - actions[block]).square().sum(1).mean()
+        loss = (torch.tanh(output.mean(0)) - actions[block]).square().sum(1).mean()
         descent.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         descent.step()
-    return _policy([(weight, bias) for weight, bias in layers], distilled, residual)
+    return _policy(layers, distilled, residual)
 
 
 def random_selection(dataset: OfflineDataset, config: DistillConfig, seed: int = 0) -> DistilledDataset:

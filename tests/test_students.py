@@ -71,7 +71,7 @@ def test_every_kind_of_student_is_there_once() -> None:
     wide = replace(SET.recipe, hidden_width=512)  # one of the widths is the recipe's own
     assert len(student_kinds(wide)) == 11 * 4 and ("width512", "sgd") not in student_kinds(wide)
     odd = replace(SET.recipe, hidden_layers=7, inner_momentum=0.5)
-    assert student_kinds(odd)[0] == ("recipe", "recipe") and len(student_kinds(odd)) == 13 * 5
+    assert student_kinds(odd)[0] == ("columns1", "recipe") and len(student_kinds(odd)) == 13 * 5
 
 
 def test_one_rule_for_step_sizes_and_steps() -> None:
@@ -101,7 +101,8 @@ def test_students_of_every_kind_stay_stable() -> None:
 @pytest.mark.parametrize("architecture", sorted(ARCHITECTURES))
 def test_architectures(architecture: str) -> None:
     (student,) = train_other_students(SET, 1, architecture=architecture)
-    hidden, residual, width, _ = ARCHITECTURES[architecture]
+    hidden, residual, width, columns = ARCHITECTURES[architecture]
+    assert student.weights[0].ndim == (3 if columns > 1 else 2)
     assert len(student.weights) == (hidden or 2) + 1
     assert student.weights[0].shape[-1] == (width or SET.recipe.hidden_width)
     assert student.residual == residual
@@ -113,6 +114,20 @@ def test_optimizers_differ() -> None:
     actions = np.array([policy.act(DATA.observations).ravel() for policy in policies.values()])
     distances = np.abs(actions[:, None] - actions[None]).max(2) + np.eye(len(actions))
     assert distances.min() > 1e-6
+
+
+def test_a_recipe_of_columns_has_them_as_its_own_students() -> None:
+    several = replace(SET, recipe=replace(SET.recipe, columns=4))
+    assert own_names(several.recipe) == ("columns4", "sgdm") == student_kinds(several.recipe)[0]
+    assert ("mlp3", "sgdm") in student_kinds(several.recipe)  # the single network
+    exact = replace(several, card={"settings": {"precision": "highest"}})
+    for index, own in enumerate(train_students(exact, 2, seed=4)):
+        assert own.weights[0].shape == (4, 3, 16)
+        generic = _train_other(exact, generator(4, index), "columns4", "recipe")
+        assert np.allclose(own.act(DATA.observations), generic.act(DATA.observations), atol=1e-4)
+    (single,) = train_other_students(exact, 1, seed=4, architecture="columns1")
+    assert single.weights[0].shape == (3, 16)
+    assert np.allclose(single.weights[0], train_students(SET, 1, seed=4)[0].weights[0], atol=1e-4)
 
 
 def test_columns_act_by_their_mean_and_are_more_alike() -> None:

@@ -24,7 +24,8 @@ ARRAYS = {"observations": 2, "actions": 2, "observation_mean": 1, "observation_s
 class Recipe:
     """How a student is trained on the set: T steps of heavy-ball SGD, one step size per layer.
 
-    Each step takes the next block of ``inner_batch`` pairs (0: all pairs).
+    Each step takes the next block of ``inner_batch`` pairs (0: all pairs).  A student of several ``columns`` is that
+    many networks side by side, trained together on the error of their mean (see :mod:`obd.engine.unroll`).
     """
 
     step_sizes: tuple[float, ...]
@@ -35,6 +36,7 @@ class Recipe:
     hidden_layers: int
     hidden_width: int
     output_gain: float
+    columns: int = 1  # what sets have that were stored before there were any
 
     @property
     def hidden(self) -> tuple[int, ...]:

@@ -175,18 +175,16 @@ class StudentModule(nn.Module):
         super().__init__()
         self.observation_mean = nn.Buffer(torch.from_numpy(np.asarray(policy.observation_mean)))
         self.observation_std = nn.Buffer(torch.from_numpy(np.asarray(policy.observation_std)))
-        parts: list[nn.Module] = []
-        for weight, bias in zip(policy.weights, policy.biases, strict=True):
-            layer = nn.Linear(*weight.shape)
-            with torch.no_grad():
-                layer.weight.copy_(torch.from_numpy(np.asarray(weight)).T)
-                layer.bias.copy_(torch.from_numpy(np.asarray(bias)))
-            parts += [layer, nn.ReLU()]
-        self.layers = nn.Sequential(*parts[:-1], nn.Tanh())
+        weights, biases = ([torch.from_numpy(np.asarray(x)) for x in xs] for xs in (policy.weights, policy.biases))
+        one = policy.weights[0].ndim == 2  # the others have a leading dimension, that of their columns
+        self.weights = nn.ParameterList([weight[None] if one else weight for weight in weights])
+        self.biases = nn.ParameterList([bias[None, None] if one else bias for bias in biases])
 
     def forward(self, observations: Tensor) -> Tensor:
-        actions: Tensor = self.layers((observations - self.observation_mean) / self.observation_std)
-        return actions
+        hidden = (observations - self.observation_mean) / self.observation_std
+        for layer, (weight, bias) in enumerate(zip(self.weights, self.biases, strict=True)):
+            hidden = torch.matmul(torch.relu(hidden) if layer else hidden, weight) + bias
+        return torch.tanh(hidden.mean(0))
 
 
 def torchscript(run: Run) -> bytes:
@@ -200,11 +198,11 @@ def torchscript(run: Run) -> bytes:
     return stream.getvalue()
 
 
-# -- ten lines that train another one -------------------------------------------------------------------------
+# -- a few lines that train another one -----------------------------------------------------------------------
 
 
 SNIPPET_NOTE = (
-    "The recipe in ten lines; only the start of the weights is PyTorch's own, where the students here start orthogonal."
+    "The recipe in a few lines; only the start of the weights is PyTorch's own, where students here start orthogonal."
 )
 
 
@@ -214,20 +212,34 @@ def snippet(found: DistilledDataset, file: str = "distilled.npz") -> str:
     It differs from the students measured here in one thing: the weights start as PyTorch starts them.
     """
     recipe, (size, inputs), outputs = found.recipe, found.observations.shape, found.actions.shape[1]
-    widths = [inputs, *[recipe.hidden_width] * recipe.hidden_layers, outputs]
+    sizes = list(itertools.pairwise([inputs, *recipe.hidden, outputs]))
+    network = _several_columns(sizes, recipe.columns) if recipe.columns > 1 else _one_network(sizes)
     steps, rows = recipe.inner_steps, min(recipe.inner_batch, size) or size
     fall, momentum = f" - step / {steps}" if recipe.step_size_decay else "", f"{recipe.inner_momentum:g}"
     return f"""import numpy as np, torch
 file = dict(np.load({json.dumps(file)}))
 states = torch.from_numpy((file["observations"] - file["observation_mean"]) / file["observation_std"])
-layers = [torch.nn.Linear(*sizes) for sizes in {list(itertools.pairwise(widths))}]
-student = torch.nn.Sequential(*[part for layer in layers for part in (layer, torch.nn.ReLU())][:-1], torch.nn.Tanh())
-groups = [dict(params=layer.parameters(), lr=rate) for layer, rate in zip(layers, file["step_sizes"].tolist())]
+{network}
 schedule = torch.optim.lr_scheduler.LambdaLR(torch.optim.SGD(groups, 0, {momentum}), lambda step: 1{fall})
 for i in np.minimum(np.arange({steps}) % {-(-size // rows)} * {rows}, {size - rows}):
     loss = (student(states[i : i + {rows}]) - torch.from_numpy(file["actions"][i : i + {rows}])).square().sum(1).mean()
-    student.zero_grad(), loss.backward(), schedule.optimizer.step(), schedule.step()
+    schedule.optimizer.zero_grad(), loss.backward(), schedule.optimizer.step(), schedule.step()
 """
+
+
+def _one_network(sizes: list[tuple[int, int]]) -> str:
+    return f"""layers = [torch.nn.Linear(*sizes) for sizes in {sizes}]
+student = torch.nn.Sequential(*[part for layer in layers for part in (layer, torch.nn.ReLU())][:-1], torch.nn.Tanh())
+groups = [dict(params=layer.parameters(), lr=rate) for layer, rate in zip(layers, file["step_sizes"].tolist())]"""
+
+
+def _several_columns(sizes: list[tuple[int, int]], columns: int) -> str:
+    """Their mean acts and is trained; its gradient in one column is that share of a network's alone."""
+    return f"""layers = [[torch.nn.Linear(*sizes) for sizes in {sizes}] for column in range({columns})]
+columns = [torch.nn.Sequential(*[part for x in column for part in (x, torch.nn.ReLU())][:-1]) for column in layers]
+student = lambda states: torch.tanh(sum(column(states) for column in columns) / {columns})
+rates = [{columns} * rate for rate in file["step_sizes"].tolist()]
+groups = [dict(params=layer.parameters(), lr=rate) for column in layers for layer, rate in zip(column, rates)]"""
 
 
 # -- the card ------------------------------------------------------------------------------------------------
@@ -271,9 +283,14 @@ def _recipe_words(found: DistilledDataset) -> str:
     recipe = found.recipe
     rows = min(recipe.inner_batch, len(found)) or len(found)
     fall = ", falling linearly to zero" if recipe.step_size_decay else ""
+    several = (
+        f"; {recipe.columns} such networks side by side, each from its own start, are one student: the mean of their "
+        "outputs before the tanh, trained together on its error with the step sizes times their number"
+    )
     return (
         f"{recipe.inner_steps} steps of SGD with momentum {recipe.inner_momentum:g} on the squared error, each on the "
-        f"next {rows} pairs; one step size per layer{fall}; ReLU, tanh at the end, orthogonal start."
+        f"next {rows} pairs; one step size per layer{fall}; ReLU, tanh at the end, orthogonal start"
+        f"{several if recipe.columns > 1 else ''}."
     )
 
 

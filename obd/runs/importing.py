@@ -47,7 +47,8 @@ def import_set(file: str, data: bytes, *, path: Path | None = None) -> Run:
     config = config_of(distilled)
     check_robot(distilled)
     (size, obs_dim), act_dim, recipe = distilled.observations.shape, distilled.actions.shape[1], distilled.recipe
-    check_memory(Shape(1, size, obs_dim, act_dim, recipe.hidden, recipe.inner_steps, recipe.inner_batch), copies=1)
+    sizes = (size, obs_dim, act_dim, recipe.hidden, recipe.inner_steps, recipe.inner_batch)
+    check_memory(Shape(recipe.columns, *sizes), copies=1)
     steps = distilled.card.get("outer_steps")
     step = steps if type(steps) is int and 0 <= steps <= 10_000_000 else 0
     run = create_run(config, path=path, name=f"{Path(file).stem[:60]} (imported)")
@@ -226,10 +227,12 @@ def _check_arrays(arrays: dict[str, NDArray[Any]]) -> dict[str, Float]:
 
 
 def _check_recipe(values: Any) -> Recipe:
-    if not isinstance(values, dict) or set(values) != set(Recipe.__dataclass_fields__):
-        raise ObdError(f"The training recipe must have exactly {', '.join(Recipe.__dataclass_fields__)}.")
+    fields = Recipe.__dataclass_fields__
+    values = {"columns": 1, **values} if isinstance(values, dict) else {}  # older files have no columns
+    if set(values) != set(fields):
+        raise ObdError(f"The training recipe must have exactly {', '.join(fields)}.")
     described = options(DistillConfig)
-    for name in ("inner_steps", "inner_momentum", "inner_batch", "hidden_layers", "hidden_width", "output_gain"):
+    for name in (name for name in fields if name not in ("step_sizes", "step_size_decay")):
         whole = name not in ("inner_momentum", "output_gain")
         if whole and type(values[name]) is not int:
             raise ObdError(f"The {name.replace('_', ' ')} of the training recipe must be a whole number.")

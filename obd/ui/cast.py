@@ -63,8 +63,9 @@ class Member:
             return f"teacher:{self.run.config.dataset}:{self.run.config.teacher}"
         if self.kind == "random_selection":
             config = self.run.config
-            settings = f"{config.hidden_layers}x{config.hidden_width}:{config.inner_steps}:{config.inner_batch}"
-            return f"random:{config.dataset}:{config.size}:{settings}:{config.inner_step_size}:{self.student}"
+            network = f"{config.hidden_layers}x{config.hidden_width}x{config.columns}"
+            settings = f"{network}:{config.inner_steps}:{config.inner_batch}:{config.inner_step_size}"
+            return f"random:{config.dataset}:{config.size}:{settings}:{self.student}"
         path = self.run.path / "distilled.npz"
         made = f"step{self.step}" if self.step is not None else path.stat().st_mtime_ns if path.exists() else "gone"
         return f"{self.kind}:{self.run.path}:{made}:{self.student}"
@@ -98,10 +99,15 @@ def choices(runs: Sequence[Run], steps: Mapping[str, int | None], teacher: bool)
         key, name, seed = run.config.objective, run.config.objective, ""
         if objectives.count(key) > 1:
             name, seed = f"{key}-{objectives[: position + 1].count(key)}", f" (seed {run.config.seed})"
-        found.append(Member(name, "student", key, style(key).label + seed, run, steps[run.id]))
+        found.append(Member(name, own_form(run), key, style(key).label + seed, run, steps[run.id]))
     if teacher:
         found.append(Member("teacher", "teacher", "teacher", "Teacher", first))
     return {member.id: member for member in found}
+
+
+def own_form(run: Run) -> str:
+    """Which of FORMS the students are that the run's set is distilled for."""
+    return "columns" if run.config.columns > 1 else "student"
 
 
 def usual(members: Mapping[str, Member]) -> list[str]:
@@ -110,17 +116,18 @@ def usual(members: Mapping[str, Member]) -> list[str]:
 
 
 def select(
-    members: Mapping[str, Member], ids: Sequence[str], students: Sequence[int], forms: Sequence[str] = ("student",)
+    members: Mapping[str, Member], ids: Sequence[str], students: Sequence[int], forms: Sequence[str] | None = None
 ) -> list[Member]:
     """The chosen members in their usual order; students in each of ``forms`` (keys of FORMS), once per number.
 
-    ObdError if nobody or too many.
+    Without ``forms`` they are what their sets are distilled for.  ObdError if nobody or too many.
     """
     found = []
     for member in members.values():
         if member.id not in ids:
             continue
-        for kind in [form for form in FORMS if form in forms] if member.kind == "student" else [member.kind]:
+        asked = forms if member.kind in FORMS else None
+        for kind in [member.kind] if asked is None else [form for form in FORMS if form in asked]:
             named = member.label if kind == member.kind else f"{member.label} {FORMS[kind]}"
             numbers = (sorted(students) or [1]) if kind in NUMBERED else [1]
             for number in numbers:
@@ -225,7 +232,8 @@ def _policy(
             policy = EnsemblePolicy(tuple(train_students(chosen, ENSEMBLE, seed)))
         else:  # another random selection is another draw, not another student of the same one
             number = 0 if member.kind == "random_selection" else member.student - 1
-            architecture = "columns4" if member.kind == "columns" else "recipe"
+            own = member.kind in ("random_selection", own_form(member.run))
+            architecture = "recipe" if own else {"student": "columns1", "columns": "columns4"}[member.kind]
             (policy,) = train_other_students(chosen, 1, seed, number, architecture=architecture)
     shelf.put(key, policy)
     on_progress(1.0)

@@ -185,9 +185,10 @@ def settings_line(config: DistillConfig) -> str:
     """The settings that matter, in one line."""
     budget = count(config.steps, "step") if config.steps else f"{duration(config.seconds or 0)} each"
     density = f"density power {config.density_power:g} · " if config.density_power else ""
+    columns = f" in {config.columns} columns" if config.columns > 1 else ""
     visited = f"visitation share {config.share_of_states:g} · " if config.share_of_states < 1 else ""
     return (
         f"{config.dataset} · {config.size} pairs · {budget} · {config.inner_steps} inner steps · "
-        f"{config.hidden_layers} layers of {config.hidden_width} · {density}{visited}"
+        f"{config.hidden_layers} layers of {config.hidden_width}{columns} · {density}{visited}"
         f"seed {config.seed} · preset {config.preset}"
     )

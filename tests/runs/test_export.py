@@ -29,11 +29,15 @@ Arrays = dict[str, Any]
 
 
 @pytest.fixture
-def run() -> Run:
-    """A finished run with a set of ten pairs for Pendulum; blocks of four, so that the last one overlaps."""
-    config = tiny_config(size=10, inner_batch=4)
+def run(request: pytest.FixtureRequest) -> Run:
+    """A finished run with a set of ten pairs for Pendulum; blocks of four, so that the last one overlaps.
+
+    Its parameter is the number of the students' columns.
+    """
+    columns = getattr(request, "param", 1)
+    config = tiny_config(size=10, inner_batch=4, columns=columns)
     source = np.random.default_rng(0)
-    recipe = Recipe((0.3, 0.2, 0.1), 10, 0.9, 4, True, 2, 16, 0.1)
+    recipe = Recipe((0.3, 0.2, 0.1), 10, 0.9, 4, True, 2, 16, 0.1, columns)
     card = {
         "dataset": DATASET,
         "dataset_hash": "abc",
@@ -70,6 +74,10 @@ def score(mean: float) -> dict[str, Any]:
     }
 
 
+ONE_AND_THREE_COLUMNS = pytest.mark.parametrize("run", [1, 3], indirect=True)
+
+
+@ONE_AND_THREE_COLUMNS
 @pytest.mark.parametrize("kind", ["npz", "safetensors"])
 def test_a_set_that_left_comes_back_the_same(run: Run, kind: str) -> None:
     content = export.export(run, kind)
@@ -86,12 +94,20 @@ def test_a_set_that_left_comes_back_the_same(run: Run, kind: str) -> None:
     assert export.export(back, kind) == content  # and once more
 
 
+def test_a_file_from_before_there_were_columns_is_read(run: Run) -> None:
+    arrays, card = parts(run)
+    del card["recipe"]["columns"]
+    back = import_set("set.npz", packed(arrays, card))
+    assert back.distilled().recipe.columns == back.config.columns == 1
+
+
 def test_an_imported_set_can_be_measured_without_its_dataset(run: Run) -> None:
     back = import_set("set.npz", export.npz(run))
     measure_run(back, lambda _: None, lambda: False)
     assert back.evaluation()["students"]["students"] == 10
 
 
+@ONE_AND_THREE_COLUMNS
 def test_the_exported_student_acts_like_the_measured_one(run: Run) -> None:
     student = torch.jit.load(io.BytesIO(export.torchscript(run)))
     expected = train_students(run.distilled(), 1, EVALUATION_SEED)[0]
@@ -99,6 +115,7 @@ def test_the_exported_student_acts_like_the_measured_one(run: Run) -> None:
     assert np.allclose(student(torch.from_numpy(observations)).detach(), expected.act(observations), atol=1e-5)
 
 
+@ONE_AND_THREE_COLUMNS
 def test_the_snippet_trains_the_same_student(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """With the same start it reaches the same weights; with its own it fits the pairs as well."""
     monkeypatch.chdir(tmp_path)
@@ -107,18 +124,20 @@ def test_the_snippet_trains_the_same_student(run: Run, tmp_path: Path, monkeypat
     names: dict[str, Any] = {}
     torch.manual_seed(0)
     code = export.snippet(found, 'my "set".npz')
-    assert len(code.splitlines()) == 10 and max(map(len, code.splitlines())) < 130
+    columns = found.recipe.columns
+    assert len(code.splitlines()) == (10 if columns == 1 else 12) and max(map(len, code.splitlines())) < 130
     exec(code, names)
     ours = [np.square(p.act(found.observations) - found.actions).mean() for p in train_students(found, 10)]
     with torch.no_grad():
         own = float((names["student"](names["states"]) - torch.from_numpy(found.actions)).square().mean())
     assert own < 2 * max(ours) + 0.05
-    shape = Shape(1, 10, 3, 1, (16, 16), 10, 4)
-    starts = iter(orthogonal_parameters(shape, generator(3, 0), found.recipe.output_gain))
+    shape = Shape(columns, 10, 3, 1, (16, 16), 10, 4, columns)
+    every = orthogonal_parameters(shape, generator(3, 0), found.recipe.output_gain)
+    starts = iter([(weight[column], bias[column]) for column in range(columns) for weight, bias in every])
 
     def start(layer: torch.nn.Linear) -> None:
         weight, bias = next(starts)
-        layer.weight.data, layer.bias.data = weight[0].T.clone(), bias[0].reshape(-1).clone()
+        layer.weight.data, layer.bias.data = weight.T.clone(), bias.reshape(-1).clone()
 
     monkeypatch.setattr(torch.nn.Linear, "reset_parameters", start)
     exec(code, names)
@@ -220,6 +239,7 @@ CARD_FAULTS: dict[str, tuple[str, Callable[[dict[str, Any]], Any]]] = {
     "recipe list": ("recipe", lambda c: c.update(recipe=[1])),
     "recipe key": ("recipe", lambda c: c["recipe"].pop("hidden_width")),
     "steps": ("inner steps", lambda c: c["recipe"].update(inner_steps=10**9)),
+    "columns": ("columns", lambda c: c["recipe"].update(columns=0)),
     "steps text": ("whole number", lambda c: c["recipe"].update(inner_steps="10")),
     "rates": ("3 step sizes", lambda c: c["recipe"].update(step_sizes=[0.1])),
     "negative rate": ("above zero", lambda c: c["recipe"].update(step_sizes=[0.1, -1, 0.1])),

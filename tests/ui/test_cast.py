@@ -102,6 +102,21 @@ def test_policies_are_the_students_of_that_number_and_are_kept() -> None:
     assert all(new is old for new, old in zip(again, found, strict=True))
 
 
+def test_the_usual_students_are_those_the_set_was_distilled_for() -> None:
+    dataset = pendulum_dataset()
+    run = make_run("pbc", "finished", (3,), columns=4)
+    members = cast.choices([run], cast.snapshots([run]), teacher=False)
+    assert (members["pbc"].kind, cast.own_form(run)) == ("columns", "columns")
+    chosen = cast.select(members, ["pbc", "random_selection"], [1], ["student", "columns"])
+    assert [m.label for m in chosen] == ["Random selection", "PBC one network", "PBC"]
+    random, one, several = cast.policies(
+        chosen, dataset, lambda: 1 / 0, cast.Shelf(9), seed=0, on_progress=lambda _: None
+    )
+    assert [policy.weights[0].ndim for policy in (random, one, several)] == [3, 2, 3]
+    (own,) = train_students(run.distilled(), 1)
+    np.testing.assert_array_equal(several.act(dataset.observations[:5]), own.act(dataset.observations[:5]))
+
+
 def test_the_clone_of_the_whole_dataset_is_trained_once_and_kept_on_disk(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(whole_bc, "CONFIG", BCConfig(steps=40, hidden_width=8, check_every=10))
     dataset = pendulum_dataset()
