@@ -52,6 +52,7 @@ ARCHITECTURES: dict[str, Architecture] = {
     "columns1": Architecture(),
     "columns4": Architecture(columns=4),
 }
+OWN = ("recipe", "recipe")  # architecture and optimizer of a set's own students
 SELECTIONS = ("random", "random_teacher", "kmeans", "kmeans_teacher", "top_q", "top_q_teacher")
 POOL = 50_000  # states that k-means++ chooses from
 MOMENTUM = 0.9  # of "sgdm"
@@ -71,20 +72,21 @@ def train_students(distilled: DistilledDataset, count: int, seed: int = 0, first
     """
     set_precision(distilled.card.get("settings", {}).get("precision", "auto"))
     recipe = distilled.recipe
+    if recipe.columns > 1:
+        return [_train_other(distilled, generator(seed, index), *OWN) for index in range(first, first + count)]
     shape = Shape(
-        recipe.columns,
+        1,
         len(distilled),
         distilled.observations.shape[1],
         distilled.actions.shape[1],
         recipe.hidden,
         recipe.inner_steps,
         recipe.inner_batch,
-        recipe.columns,
     )
     unroll = Unroll(shape, momentum=recipe.inner_momentum, decay=recipe.step_size_decay, keep=False)
-    observations = torch.from_numpy(distilled.normalized_observations).expand(recipe.columns, -1, -1)
-    actions = torch.from_numpy(distilled.actions).expand(recipe.columns, -1, -1)
-    rates = torch.tensor([recipe.step_sizes], dtype=torch.float32).expand(recipe.columns, -1)
+    observations = torch.from_numpy(distilled.normalized_observations)[None]
+    actions = torch.from_numpy(distilled.actions)[None]
+    rates = torch.tensor([recipe.step_sizes], dtype=torch.float32)
     students = []
     for index in range(first, first + count):
         start = orthogonal_parameters(shape, generator(seed, index), recipe.output_gain)

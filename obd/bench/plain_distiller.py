@@ -26,11 +26,10 @@ class PlainDistiller(Distiller):
         real, config = self.real, self.config
         source = generator(config.seed, 1 + step, replica)
         start = orthogonal_parameters(self.shape, source, config.output_gain)
-        start = [(weight.to(self.device), bias.to(self.device)) for weight, bias in start]
         rows = real.draw(config.batch_size, source).to(self.device)
         with torch.enable_grad():
             loss, gradients = plain.hypergradient(
-                start if self.shape.columns > 1 else [(weight[0], bias[0, 0]) for weight, bias in start],
+                [(weight[0].to(self.device), bias[0, 0].to(self.device)) for weight, bias in start],
                 self.observations,
                 self.actions,
                 self.log_rates,

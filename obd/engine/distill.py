@@ -58,18 +58,16 @@ class Distiller:
         if config.size > len(dataset):
             raise ObdError(f"The dataset has {len(dataset):,} transitions; choose a size up to that.")
         together = config.initialisations if self.device.type != "cpu" else 1
-        self.matching = matches_gradients(config.objective)
-        columns = 1 if self.matching else config.columns
         self.shape = Shape(
-            together * columns,
+            together,
             config.size,
             dataset.observation_dim,
             dataset.action_dim,
             (config.hidden_width,) * config.hidden_layers,
             config.inner_steps,
             config.inner_batch,
-            columns,
         )
+        self.matching = matches_gradients(config.objective)
         compute = compute_type(config.precision, self.device)
         stored = replace(self.shape, steps=1) if self.matching else self.shape
         check_memory(stored, config.initialisations // together, compute.itemsize)
@@ -128,9 +126,7 @@ class Distiller:
             (w.to(self.device), b.to(self.device))
             for w, b in orthogonal_parameters(self.shape, source, self.config.output_gain)
         ]
-        columns = self.shape.columns
-        rows = torch.stack([real.draw(self.config.batch_size, source) for _ in range(replicas // columns)])
-        rows = rows.repeat_interleave(columns, 0).to(self.device)
+        rows = torch.stack([real.draw(self.config.batch_size, source) for _ in range(replicas)]).to(self.device)
         pairs = (self.observations.expand(replicas, -1, -1), self.actions.expand(replicas, -1, -1))
         rates = self.log_rates.exp().expand(replicas, -1)
         weights = None if real.weights is None else real.weights[rows]
@@ -141,7 +137,7 @@ class Distiller:
             return loss.mean(), [g.mean(0) for g in gradients]
         unroll = self.unrolls[replica]
         final = unroll.train(start, *pairs, rates)
-        loss, gradient = outer_loss(final, real.states[rows], real.targets[rows], weights, unroll.compute, columns)
+        loss, gradient = outer_loss(final, real.states[rows], real.targets[rows], weights, unroll.compute)
         return loss.mean(), [g.mean(0) for g in unroll.adjoint(gradient)]
 
     def _steps_taken(self, step: int, replica: int) -> int:

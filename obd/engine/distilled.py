@@ -25,7 +25,8 @@ class Recipe:
     """How a student is trained on the set: T steps of heavy-ball SGD, one step size per layer.
 
     Each step takes the next block of ``inner_batch`` pairs (0: all pairs).  A student of several ``columns`` is that
-    many networks side by side, trained together on the error of their mean (see :mod:`obd.engine.unroll`).
+    many such networks side by side, whose outputs before the tanh are averaged, trained together on the error of that
+    mean with that many times the step sizes.  The distillation unrolls one column alone.
     """
 
     step_sizes: tuple[float, ...]

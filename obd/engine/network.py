@@ -18,10 +18,7 @@ Parameters = list[tuple[Tensor, Tensor]]  # per layer: weight [R, in, out] and b
 
 @dataclass(frozen=True)
 class Shape:
-    """Sizes of a batch of inner problems.
-
-    ``columns``: so many neighbouring replicas are one student, whose output before the tanh is their mean.
-    """
+    """Sizes of a batch of inner problems."""
 
     replicas: int
     size: int
@@ -30,7 +27,6 @@ class Shape:
     hidden: tuple[int, ...]
     steps: int
     batch: int = 0  # pairs per inner step; 0 means all of them
-    columns: int = 1
 
     @property
     def rows(self) -> int:
@@ -78,18 +74,8 @@ def relu_grad_(gradient: Tensor, activation: Tensor, mask: Tensor) -> None:
     gradient.mul_(mask)
 
 
-def average_columns_(outputs: Tensor, columns: int) -> None:
-    """Put the mean over the columns of a student in place of every one of them; ``[R, rows, act_dim]``."""
-    if columns > 1:
-        students = outputs.view(-1, columns, outputs.shape[1], outputs.shape[2])
-        students.copy_(students.mean(1, keepdim=True))
-
-
 def forward(
-    parameters: Sequence[tuple[Tensor, Tensor]],
-    observations: Tensor,
-    compute: torch.dtype | None = None,
-    columns: int = 1,
+    parameters: Sequence[tuple[Tensor, Tensor]], observations: Tensor, compute: torch.dtype | None = None
 ) -> list[Tensor]:
     """Activations of every layer for ``observations`` ``[R, B, obs_dim]``; the last is the action ``tanh(z)``.
 
@@ -99,10 +85,7 @@ def forward(
     last = len(parameters) - 1
     for layer, (weight, bias) in enumerate(parameters):
         hidden = torch.bmm(activations[-1], weight.to(compute)).add_(bias)
-        if layer == last:
-            hidden = hidden.to(observations.dtype)
-            average_columns_(hidden, columns)
-        activations.append(hidden.tanh_() if layer == last else hidden.relu_())
+        activations.append(hidden.to(observations.dtype).tanh_() if layer == last else hidden.relu_())
     return activations
 
 
@@ -112,7 +95,6 @@ def outer_loss(
     targets: Tensor,
     weights: Tensor | None,
     compute: torch.dtype | None = None,
-    columns: int = 1,
 ) -> tuple[Tensor, Parameters]:
     """The objective H = mean_b w_b ||pi(s_b) - y_b||^2 and its gradient with respect to the student.
 
@@ -122,18 +104,17 @@ def outer_loss(
         targets: ``[R, B, act_dim]``.
         weights: ``[R, B]`` or None for ones.
         compute: of the matrix products and hidden activations, as in :class:`Unroll`.
-        columns: so many neighbouring replicas are one student.
 
     Returns:
-        H per replica ``[R]``, that of its student, and dH/dtheta.
+        H per replica ``[R]`` and dH/dtheta.
     """
-    activations = forward(parameters, observations, compute, columns)
+    activations = forward(parameters, observations, compute)
     output = activations[-1]
     error = output - targets
     scaled = error if weights is None else error * weights[..., None]
     batch = observations.shape[1]
     loss = (scaled * error).sum((1, 2)) / batch
-    delta = (scaled * (1.0 - output * output) * (2.0 / (batch * columns))).to(compute)
+    delta = (scaled * (1.0 - output * output) * (2.0 / batch)).to(compute)
     gradient: Parameters = []
     for layer in reversed(range(len(parameters))):
         gradient.append((torch.bmm(activations[layer].mT, delta), delta.sum(1, keepdim=True)))

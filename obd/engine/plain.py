@@ -14,21 +14,12 @@ from obd.engine.network import Parameters
 
 
 def policy(parameters: Parameters, observations: Tensor) -> Tensor:
-    """tanh policy, ``[N, obs_dim] -> [N, act_dim]``.
-
-    Parameters have no replica dimension (``[in, out]``, ``[out]``) or, of a student of C columns, that of its columns
-    (``[C, in, out]``, ``[C, 1, out]``), whose outputs are averaged.
-    """
-
-    def layer(below: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-        one = weight.dim() == 2
-        return torch.nn.functional.linear(below, weight.T, bias) if one else torch.matmul(below, weight) + bias
-
+    """tanh policy, ``[N, obs_dim] -> [N, act_dim]``; parameters without the replica dimension."""
     hidden = observations
     for weight, bias in parameters[:-1]:
-        hidden = torch.relu(layer(hidden, weight, bias))
-    output = layer(hidden, *parameters[-1])
-    return torch.tanh(output if output.dim() == 2 else output.mean(0))
+        hidden = torch.relu(torch.nn.functional.linear(hidden, weight.T, bias))
+    weight, bias = parameters[-1]
+    return torch.tanh(torch.nn.functional.linear(hidden, weight.T, bias))
 
 
 def hypergradient(
@@ -45,15 +36,13 @@ def hypergradient(
     weights: Tensor | None,
     block: Callable[[int], slice] = lambda _step: slice(None),
 ) -> tuple[Tensor, tuple[Tensor, ...]]:
-    """H and its gradient with respect to (observations, actions, log step sizes) for one student.
+    """H and its gradient with respect to (observations, actions, log step sizes) for one replica.
 
-    The step sizes are those of a network alone: a column of several sees that share of the gradient, and gets so many
-    times the step size.  ``block`` says which pairs an inner step uses.  The inner training is unrolled with
-    ``create_graph=True`` and differentiated through (double backward).
+    ``block`` says which pairs an inner step uses.  The inner training is unrolled with ``create_graph=True`` and
+    differentiated through (double backward).
     """
     inputs = tuple(x.detach().clone().requires_grad_() for x in (observations, actions, log_step_sizes))
     observations, actions, log_step_sizes = inputs
-    columns = 1 if start[0][0].dim() == 2 else len(start[0][0])
     flat = [tensor.detach().clone().requires_grad_() for pair in start for tensor in pair]
     velocity: list[Tensor] = [torch.zeros_like(tensor) for tensor in flat]
 
@@ -65,7 +54,7 @@ def hypergradient(
         loss = (policy(pairs(flat), observations[rows]) - actions[rows]).square().sum(1).mean()
         gradients = torch.autograd.grad(loss, flat, create_graph=True)
         velocity = [momentum * v + g for v, g in zip(velocity, gradients, strict=True)]
-        rates = columns * log_step_sizes.exp() * (1 - step / steps if decay else 1.0)
+        rates = log_step_sizes.exp() * (1 - step / steps if decay else 1.0)
         flat = [p - rates[index // 2] * v for index, (p, v) in enumerate(zip(flat, velocity, strict=True))]
     errors = (policy(pairs(flat), states) - targets).square().sum(1)
     objective = (errors if weights is None else errors * weights).mean()

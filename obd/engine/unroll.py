@@ -9,10 +9,6 @@ look at one block of the pairs only, the blocks taken in turn (then N is the blo
 
     v_{t+1} = mu v_t + grad L(theta_t),      theta_{t+1} = theta_t - eta_l d_t v_{t+1}.
 
-A student of C columns is that many networks whose outputs before the tanh are averaged.  Every column's gradient is
-1/C of what it is for a network alone and its step sizes are C times as large, so here both factors are left out: L is
-C times the loss of the student.
-
 The adjoint runs backwards in time.  With lambda = dH/dtheta_{t+1} and u_t = mu u_{t+1} - eta_l d_t lambda,
 
     dH/dtheta_t += (Hessian of L) u_t,   dH/ds += d<u_t, grad L>/ds,   dH/da += d<u_t, grad L>/da,
@@ -33,7 +29,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from obd.engine.network import Parameters, Shape, average_columns_, bits, relu_grad_
+from obd.engine.network import Parameters, Shape, bits, relu_grad_
 
 
 def typed(tensor: Tensor, copy: Tensor) -> Tensor:
@@ -60,7 +56,6 @@ def train_loop(
     rates: Tensor,
     exact: Tensor,
     error: Tensor,
-    columns: int,
     momentum: float,
     decays: list[float],
 ) -> None:
@@ -74,7 +69,6 @@ def train_loop(
             torch.bmm(below, weights[step][layer], out=hidden)
             hidden.add_(biases[step][layer])
             if layer == last:
-                average_columns_(hidden, columns)
                 hidden.tanh_()
             else:
                 hidden.relu_()
@@ -118,7 +112,6 @@ def adjoint_loop(
     exact: Tensor,
     scratch: list[Tensor],
     gains: Tensor,
-    columns: int,
     momentum: float,
     decays: list[float],
     observation_gradients: list[Tensor],
@@ -140,8 +133,6 @@ def adjoint_loop(
                 tangent.baddbmm_(tangents[layer - 1], weights[step][layer])
             if layer < last:
                 relu_grad_(tangent_bits[layer], activation_bits[step][layer], mask_bits[layer])
-            else:
-                average_columns_(tangent, columns)
 
         # Directional derivative of dL/dz from the top down, and everything that follows from it.
         output = activations[step][last]
@@ -316,7 +307,6 @@ class Unroll:
             self.rates,
             self.exact_product,
             self.error,
-            self.shape.columns,
             self.momentum,
             self.decays[:steps],
         )
@@ -329,8 +319,7 @@ class Unroll:
             gradient: dH/dtheta_T.
 
         Returns:
-            dH/dobservations ``[S, N, obs_dim]``, dH/dactions ``[S, N, act_dim]`` and dH/dlog(step sizes) ``[S, L]``
-            for S students, each the sum over its columns, which share them; S is R where there is one each.
+            dH/dobservations ``[R, N, obs_dim]``, dH/dactions ``[R, N, act_dim]`` and dH/dlog(step sizes) ``[R, L]``.
         """
         r, size = self.shape.replicas, self.shape.size
         observation_gradient = self.path[0].new_zeros(r, size, self.shape.observation_dim)
@@ -366,12 +355,9 @@ class Unroll:
             self.exact_product,
             self.scratch,
             self.gains,
-            self.shape.columns,
             self.momentum,
             self.decays,
             [observation_gradient[:, block] for block in self.blocks],
             [action_gradient[:, block] for block in self.blocks],
         )
-        parts = (observation_gradient, action_gradient, self.gains.mT.clone())
-        observation_sum, action_sum, gain_sum = (g.view(-1, self.shape.columns, *g.shape[1:]).sum(1) for g in parts)
-        return observation_sum, action_sum, gain_sum
+        return observation_gradient, action_gradient, self.gains.mT.clone()

@@ -56,10 +56,8 @@ class Method:
 METHODS = {
     "av_pbc": Method("Av-PBC"),
     "av_pbc_columns": Method("Av-PBC, students of four columns", architecture="columns4", rival=False),
-    "av_pbc_light": Method("Av-PBC, 256 units", preset="light", rival=False),
-    "av_pbc_light_columns": Method(
-        "Av-PBC, students of four columns of 256 units", preset="light", architecture="columns4", rival=False
-    ),
+    "av_pbc_light": Method("Av-PBC, 256 units", preset="light", architecture="columns1", rival=False),
+    "av_pbc_light_columns": Method("Av-PBC, students of four columns of 256 units", preset="light", rival=False),
     "av_pbc_64": Method("Av-PBC, 64 pairs", size=64, rival=False),
     "pbc": Method("PBC", "pbc"),
     "dbc": Method("DBC", "dbc"),

@@ -70,9 +70,9 @@ def test_same_seed_same_bytes_other_seed_other_set() -> None:
 
 
 @pytest.mark.parametrize("optimizer", ["adam", "sgd"])
-@pytest.mark.parametrize(("initialisations", "columns"), [(1, 1), (3, 1), (2, 3)])
-def test_resuming_is_bit_identical(optimizer: str, initialisations: int, columns: int) -> None:
-    config = tiny_config(outer_optimizer=optimizer, initialisations=initialisations, columns=columns)
+@pytest.mark.parametrize("initialisations", [1, 3])
+def test_resuming_is_bit_identical(optimizer: str, initialisations: int) -> None:
+    config = tiny_config(outer_optimizer=optimizer, initialisations=initialisations)
     events: list[Event] = []
     whole = distill(config, DATA, TEACHER, on_event=events.append)
     checkpoint = next(e for e in events if isinstance(e, Checkpoint) and 0 < e.step < 12)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 import torch
 
@@ -70,43 +68,6 @@ def test_hypergradient_is_exact(
         assert relative_error(loss[r], expected_loss) < 1e-12
         for value, reference in zip(results, expected, strict=True):
             assert relative_error(value[r], reference) < 1e-8
-
-
-@pytest.mark.parametrize("columns", [2, 3])
-@pytest.mark.parametrize(("steps", "momentum", "decay", "batch"), [(1, 0.0, False, 0), (12, 0.9, True, 4)])
-@pytest.mark.parametrize("weighted", [False, True])
-def test_hypergradient_of_students_of_several_columns_is_exact(
-    columns: int, steps: int, momentum: float, decay: bool, batch: int, weighted: bool
-) -> None:
-    students = 2
-    shape = Shape(students * columns, 11, 5, 3, (8, 6), steps, batch, columns)
-    data = problem(replace(shape, replicas=students), weighted)
-    each = {name: None if value is None else value.repeat_interleave(columns, 0) for name, value in data.items()}
-    start = orthogonal_parameters(shape, torch.Generator().manual_seed(1), dtype=torch.float64)
-    unroll = Unroll(shape, momentum=momentum, decay=decay, dtype=torch.float64)
-
-    final = unroll.train(start, each["observations"], each["actions"], each["log_rates"].exp())
-    loss, gradient = outer_loss(final, each["states"], each["targets"], each["weights"], columns=columns)
-    results = unroll.adjoint(gradient)
-
-    for student in range(students):
-        own = slice(student * columns, (student + 1) * columns)
-        expected_loss, expected = plain.hypergradient(
-            [(w[own], b[own]) for w, b in start],
-            data["observations"][student],
-            data["actions"][student],
-            data["log_rates"][student],
-            steps=steps,
-            momentum=momentum,
-            decay=decay,
-            states=data["states"][student],
-            targets=data["targets"][student],
-            weights=None if data["weights"] is None else data["weights"][student],
-            block=shape.block,
-        )
-        assert torch.allclose(loss[own], expected_loss.expand(columns), rtol=1e-12)
-        for value, reference in zip(results, expected, strict=True):
-            assert len(value) == students and relative_error(value[student], reference) < 1e-8
 
 
 def test_buffers_can_be_reused() -> None:

@@ -131,7 +131,7 @@ def test_the_snippet_trains_the_same_student(run: Run, tmp_path: Path, monkeypat
     with torch.no_grad():
         own = float((names["student"](names["states"]) - torch.from_numpy(found.actions)).square().mean())
     assert own < 2 * max(ours) + 0.05
-    shape = Shape(columns, 10, 3, 1, (16, 16), 10, 4, columns)
+    shape = Shape(columns, 10, 3, 1, (16, 16), 10, 4)
     every = orthogonal_parameters(shape, generator(3, 0), found.recipe.output_gain)
     starts = iter([(weight[column], bias[column]) for column in range(columns) for weight, bias in every])
 
