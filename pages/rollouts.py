@@ -38,8 +38,8 @@ def choose(runs: list[Run], steps: dict[str, int | None]) -> videos.Request:
         {name: words.capitalize() for name, words in cast.FORMS.items()},
         list(dict.fromkeys(cast.own_form(run) for run in runs)),
         "What is trained on the distilled pairs. An ensemble acts with the mean action of ten students; four columns "
-        "are four networks trained together as one student, on the error of their mean. Chosen at first: what the sets "
-        "are distilled for.",
+        "are four networks trained together as one student, on the error of their mean. Chosen at first: what the "
+        "preset of the run says.",
         "Students as",
     )
     students = st.multiselect(

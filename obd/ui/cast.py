@@ -106,7 +106,7 @@ def choices(runs: Sequence[Run], steps: Mapping[str, int | None], teacher: bool)
 
 
 def own_form(run: Run) -> str:
-    """Which of FORMS the students are that the run's set is distilled for."""
+    """Which of FORMS the students of the run's recipe are."""
     return "columns" if run.config.columns > 1 else "student"
 
 
@@ -120,7 +120,7 @@ def select(
 ) -> list[Member]:
     """The chosen members in their usual order; students in each of ``forms`` (keys of FORMS), once per number.
 
-    Without ``forms`` they are what their sets are distilled for.  ObdError if nobody or too many.
+    Without ``forms`` they are what their recipes say.  ObdError if nobody or too many.
     """
     found = []
     for member in members.values():

@@ -22,6 +22,8 @@ AT_A_CLICK = (
     "av_pbc_light",
     "av_pbc_light_columns",
     "av_pbc_64",
+    "pbc_columns",
+    "dbc_columns",
     "av_pbc_density",
     "gradient_matching",
     "paper_plain",
@@ -136,11 +138,11 @@ def _explained(found: Sequence[Row], shown: Sequence[str]) -> str:
         (
             "Four columns: distilled with the same settings; a student is four networks side by side, trained together "
             "on the error of their mean.",
-            ("av_pbc_columns", "av_pbc_light_columns"),
+            ("av_pbc_columns", "av_pbc_light_columns", "pbc_columns", "dbc_columns"),
         ),
         (
-            "256 units: what the app chooses on a processor without matrix units, and as many steps as one without "
-            "bfloat16 takes.",
+            "256 units: distilled as the app does on a processor without matrix units, where four columns are its "
+            "students, in as many steps as one without bfloat16 takes.",
             ("av_pbc_light", "av_pbc_light_columns"),
         ),
         ("Density weights: states that are rare in the data count more.", ("av_pbc_density",)),

@@ -130,6 +130,22 @@ STYLES: dict[str, Style] = {
         "solid",
         "students of four networks side by side, trained on the error of their mean",
     ),
+    "pbc_columns": Style(
+        "PBC, four columns",
+        "#1F7FC4",
+        "emptyTriangle",
+        "△",
+        "solid",
+        "students of four networks side by side, trained on the error of their mean",
+    ),
+    "dbc_columns": Style(
+        "DBC, four columns",
+        "#C27C00",
+        "emptyRect",
+        "□",
+        "solid",
+        "students of four networks side by side, trained on the error of their mean",
+    ),
     "av_pbc_light": Style(
         "Av-PBC, 256 units", "#00946B", "diamond", "◆", "dashed", "Av-PBC as a processor without matrix units runs it"
     ),

@@ -324,8 +324,9 @@ def settings_form() -> tuple[list[DistillConfig] | None, bool]:
             list(PRESETS),
             index=list(PRESETS).index(usual_preset()),
             format_func=lambda name: PRESET_LABELS.get(name, name),
-            help="Settings to start from. Light has students of half the width, which get further in minutes on a "
-            "processor without bfloat16 instructions; it is chosen there.",
+            help="Settings to start from. Light distils for networks of half the width, which get further in minutes "
+            "on a processor without matrix units (AMX), and sets four of them side by side as one student; it is "
+            "chosen there.",
             key="preset",
             persist_state="session",
         )

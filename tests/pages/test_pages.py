@@ -202,7 +202,7 @@ def test_a_second_start_is_queued_and_says_so(teacher: Path, open_page: Open) ->
     assert "Stopped" in words(at)
 
 
-def test_a_processor_without_bfloat16_starts_with_lighter_students(
+def test_a_processor_without_matrix_units_starts_with_lighter_students_of_four_columns(
     teacher: Path, open_page: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for module in ("obd.config", "obd.ui.widgets"):
@@ -213,7 +213,8 @@ def test_a_processor_without_bfloat16_starts_with_lighter_students(
     at.button_group(key="objectives").set_value(["dbc"])
     at.button(key="start").click().run()
     (runs,) = list_groups().values()
-    assert (runs[0].config.preset, runs[0].config.hidden_width) == ("light", 256)
+    config = runs[0].config
+    assert (config.preset, config.hidden_width, config.columns) == ("light", 256, 4)
 
 
 def test_distil_pause_then_continue(teacher: Path, open_page: Open) -> None:

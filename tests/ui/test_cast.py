@@ -102,7 +102,7 @@ def test_policies_are_the_students_of_that_number_and_are_kept() -> None:
     assert all(new is old for new, old in zip(again, found, strict=True))
 
 
-def test_the_usual_students_are_those_the_set_was_distilled_for() -> None:
+def test_the_usual_students_are_those_of_the_recipe() -> None:
     dataset = pendulum_dataset()
     run = make_run("pbc", "finished", (3,), columns=4)
     members = cast.choices([run], cast.snapshots([run]), teacher=False)

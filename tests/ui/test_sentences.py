@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from obd.config import DistillConfig
+from obd.config import DistillConfig, preset
 from obd.runs.store import create_run
 from obd.ui import sentences
 from obd.ui.monitor import GroupProgress, RunReader, RunView
@@ -99,6 +99,8 @@ def test_numbers_get_a_real_minus_and_names_keep_their_hyphens() -> None:
 
 
 def test_the_settings_name_the_share_of_states_where_it_matters() -> None:
+    assert "2 layers of 256 in 4 columns · seed" in sentences.settings_line(preset("light"))
+    assert "2 layers of 512 · seed" in sentences.settings_line(DistillConfig())
     assert "visitation share 0.25 · seed" in sentences.settings_line(DistillConfig(size=64))
     assert "visitation" not in sentences.settings_line(DistillConfig()) + sentences.settings_line(
         DistillConfig(size=64, objective="dbc")
