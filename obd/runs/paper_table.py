@@ -59,6 +59,9 @@ METHODS = {
     "av_pbc_light": Method("Av-PBC, 256 units", preset="light", architecture="columns1", rival=False),
     "av_pbc_light_columns": Method("Av-PBC, students of four columns of 256 units", preset="light", rival=False),
     "av_pbc_64": Method("Av-PBC, 64 pairs", size=64, rival=False),
+    "av_pbc_64_columns": Method(
+        "Av-PBC, 64 pairs, students of four columns", size=64, architecture="columns4", rival=False
+    ),
     "pbc": Method("PBC", "pbc"),
     "pbc_columns": Method("PBC, students of four columns", "pbc", architecture="columns4", rival=False),
     "dbc": Method("DBC", "dbc"),

@@ -22,6 +22,7 @@ AT_A_CLICK = (
     "av_pbc_light",
     "av_pbc_light_columns",
     "av_pbc_64",
+    "av_pbc_64_columns",
     "pbc_columns",
     "dbc_columns",
     "av_pbc_density",
@@ -138,7 +139,7 @@ def _explained(found: Sequence[Row], shown: Sequence[str]) -> str:
         (
             "Four columns: distilled with the same settings; a student is four networks side by side, trained together "
             "on the error of their mean.",
-            ("av_pbc_columns", "av_pbc_light_columns", "pbc_columns", "dbc_columns"),
+            ("av_pbc_columns", "av_pbc_light_columns", "av_pbc_64_columns", "pbc_columns", "dbc_columns"),
         ),
         (
             "256 units: distilled as the app does on a processor without matrix units, where four columns are its "

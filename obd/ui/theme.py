@@ -160,6 +160,14 @@ STYLES: dict[str, Style] = {
     "av_pbc_64": Style(
         "Av-PBC, 64 pairs", "#00946B", "emptyDiamond", "◇", "dotted", "Av-PBC with a quarter of the synthetic pairs"
     ),
+    "av_pbc_64_columns": Style(
+        "Av-PBC, 64 pairs, four columns",
+        "#00946B",
+        "emptyTriangle",
+        "△",
+        "dotted",
+        "a quarter of the pairs, students of four networks side by side",
+    ),
     "kmeans": Style(
         "k-means++ selection", "#858585", "emptyDiamond", "◇", "dashed", "pairs chosen to cover the data, relabelled"
     ),

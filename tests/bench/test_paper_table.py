@@ -61,11 +61,11 @@ def test_the_table_continues_where_it_ended(small: Path) -> None:
     table(said, methods=["pbc"], seeds=1)
     rows = table(said, seeds=2)
     lines = [json.loads(line) for line in small.read_text().splitlines()]
-    assert len(lines) == 30
+    assert len(lines) == 32
     assert {(line["method"], line["outer_steps"]) for line in lines} == {
         ("pbc", 4), ("dbc", 4), ("av_pbc", 4), ("pbc_columns", 4), ("dbc_columns", 4), ("av_pbc_columns", 4),
-        ("av_pbc_light", 4), ("av_pbc_light_columns", 4), ("av_pbc_64", 8), ("av_pbc_density", 4),
-        ("gradient_matching", 6), ("paper", 4), ("paper_plain", 2), ("kmeans", 0), ("top_q", 0),
+        ("av_pbc_light", 4), ("av_pbc_light_columns", 4), ("av_pbc_64", 8), ("av_pbc_64_columns", 8),
+        ("av_pbc_density", 4), ("gradient_matching", 6), ("paper", 4), ("paper_plain", 2), ("kmeans", 0), ("top_q", 0),
     }  # fmt: skip
     assert all(np.shape(line["students"]) == (3, 2) and np.shape(line["ensemble"]) == (2,) for line in lines)
     assert [(row["method"], row["distillations"]) for row in rows] == [(m, 2) for m in METHODS]
@@ -73,7 +73,7 @@ def test_the_table_continues_where_it_ended(small: Path) -> None:
     assert low <= rows[0]["mean"] <= high
     again: list[str] = []
     assert table(again, seeds=2) == rows
-    assert len(small.read_text().splitlines()) == 30
+    assert len(small.read_text().splitlines()) == 32
     assert any(text.startswith("dataset ") for text in again)
 
 
