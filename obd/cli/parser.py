@@ -122,7 +122,9 @@ def build_parser() -> argparse.ArgumentParser:
     sub.add_argument("--seed", type=int, default=0)
     sub.add_argument("--ensemble", action="store_true", help="also measure the students' mean action")
     sub.add_argument(
-        "--architecture", default="recipe", help="recipe, mlp2 ... mlp6, residual, width64 ... width1024, columns4"
+        "--architecture",
+        default="recipe",
+        help="recipe, mlp2 ... mlp6, residual, width64 ... width1024, columns1, columns4",
     )
     sub.add_argument("--optimizer", default="recipe", help="recipe, sgd, sgdm, adam, adamw")
 

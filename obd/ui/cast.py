@@ -126,9 +126,11 @@ def select(
     for member in members.values():
         if member.id not in ids:
             continue
-        asked = forms if member.kind in FORMS else None
-        for kind in [member.kind] if asked is None else [form for form in FORMS if form in asked]:
-            named = member.label if kind == member.kind else f"{member.label} {FORMS[kind]}"
+        kinds = [member.kind]
+        if forms is not None and member.kind in FORMS:  # the recipe's own come first
+            kinds = sorted((form for form in FORMS if form in forms), key=lambda form: form != member.kind)
+        for kind in kinds:
+            named = member.label if kinds == [member.kind] else f"{member.label} {FORMS[kind]}"
             numbers = (sorted(students) or [1]) if kind in NUMBERED else [1]
             for number in numbers:
                 label = f"{named} {number}" if len(numbers) > 1 else named

@@ -55,7 +55,7 @@ def table() -> None:
         )
     found = [row for dataset_id in BUILTIN for row in rows(dataset_id, lines, budget)]
     text = sentence(found, budget)
-    st.markdown(text)
+    st.markdown(text.replace(" %", "\u00a0%"))  # a number and its sign stay on one line
     datasets = list(dict.fromkeys(row["dataset"] for row in found))
     methods = list(dict.fromkeys(row["method"] for row in found))
     shown = st.pills(

@@ -26,6 +26,7 @@ NAMES = {
     **{f"mlp{depth}": f"{depth} layers" for depth in range(2, 7)},
     "residual": "residual",
     **{f"width{width}": f"{width:,} wide" for width in (64, 128, 256, 512, 1024)},
+    "columns1": "1 column",
     "columns4": "4 columns",
     "sgd": "SGD",
     "sgdm": "SGD + momentum",

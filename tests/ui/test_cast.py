@@ -108,11 +108,12 @@ def test_the_usual_students_are_those_of_the_recipe() -> None:
     members = cast.choices([run], cast.snapshots([run]), teacher=False)
     assert (members["pbc"].kind, cast.own_form(run)) == ("columns", "columns")
     chosen = cast.select(members, ["pbc", "random_selection"], [1], ["student", "columns"])
-    assert [m.label for m in chosen] == ["Random selection", "PBC one network", "PBC"]
-    random, one, several = cast.policies(
+    assert [m.label for m in chosen] == ["Random selection", "PBC four columns", "PBC one network"]
+    assert [m.label for m in cast.select(members, ["pbc"], [1], ["columns"])] == ["PBC"]
+    random, several, one = cast.policies(
         chosen, dataset, lambda: 1 / 0, cast.Shelf(9), seed=0, on_progress=lambda _: None
     )
-    assert [policy.weights[0].ndim for policy in (random, one, several)] == [3, 2, 3]
+    assert [policy.weights[0].ndim for policy in (random, several, one)] == [3, 3, 2]
     (own,) = train_students(run.distilled(), 1)
     np.testing.assert_array_equal(several.act(dataset.observations[:5]), own.act(dataset.observations[:5]))
 
