@@ -79,7 +79,7 @@ def test_a_run_without_a_set_yet_does_not_make_the_others_incomparable() -> None
 def test_only_differing_settings_are_listed() -> None:
     one, two = tiny_config(seed=1, size=8), tiny_config(seed=2, size=8, step_size_decay=False)
     assert comparison.differences([one, two]) == [("Seed", ["1", "2"]), ("Decay step size", ["yes", "no"])]
-    assert "2 of 35 settings: seed, decay step size" in comparison.differences_sentence([one, two])
+    assert "2 of 36 settings: seed, decay step size" in comparison.differences_sentence([one, two])
     assert "are equal" in comparison.differences_sentence([one, one])
     assert "second run" in comparison.differences_sentence([one])
 
